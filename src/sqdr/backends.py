@@ -1,0 +1,101 @@
+"""The contracts between the stages: what an encoder backend and a head backend promise."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from types import TracebackType
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Accuracy", "EncoderBackend", "HeadBackend", "HeadReport"]
+
+Accuracy = Literal["exact", "sampled", "noisy", "hardware"]
+"""exact: analytic <Z>; sampled: shots of the noiseless circuit; noisy: a simulated noise model,
+analytic or sampled; hardware: a quantum processor."""
+
+
+@runtime_checkable
+class EncoderBackend(Protocol):
+    """A spiking encoder that turns coded images into spike counts. Used as a context manager."""
+
+    name: str
+
+    def encode(self, spikes: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Return spike counts (N, F), each 0..T, for coded images (N, C, H, W, T).
+
+        Raises:
+            ShapeError: the sample shape is not the encoder's.
+            BackendTimeoutError: no answer within the backend's time-out.
+            BackendCrashError: the backend raised, exited or was killed.
+        """
+        ...
+
+    def spike_trains(self, spikes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the output spikes (N, F, T), each 0 or 1, for verification."""
+        ...
+
+    def close(self) -> None:
+        """Release processes and memory; safe to call twice."""
+        ...
+
+    def __enter__(self) -> "EncoderBackend":
+        """Start the backend and return it."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the backend, whatever happened inside."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadReport:
+    """What a head backend did so far.
+
+    Args:
+        n_circuits: circuits run.
+        n_shots: shots taken over all circuits; 0 when analytic.
+        cost_usd: an estimate of what the service charges; 0 for local devices, None if unknown.
+    """
+
+    n_circuits: int
+    n_shots: int
+    cost_usd: Decimal | None
+
+
+@runtime_checkable
+class HeadBackend(Protocol):
+    """A quantum head that turns rotation angles into expectations. Used as a context manager."""
+
+    name: str
+    accuracy: Accuracy
+
+    def expectations(self, angles: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return <Z> (N, n_qubits), each in [-1, 1], for angles (N, n_qubits, 3) in radians.
+
+        Raises:
+            ShapeError: the angles are not (N, n_qubits, 3).
+            DeviceError: the device cannot run this circuit.
+            TaskError: a quantum task ended without a result.
+        """
+        ...
+
+    def report(self) -> HeadReport:
+        """Return circuits, shots and cost so far."""
+        ...
+
+    def close(self) -> None:
+        """Release what the backend holds; safe to call twice."""
+        ...
+
+    def __enter__(self) -> "HeadBackend":
+        """Start the backend and return it."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the backend, whatever happened inside."""
+        ...
