@@ -103,7 +103,7 @@ def load_yaml(path: Path, kind: str = "configuration") -> Any:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{kind} {path} is not UTF-8 text. Is it the right file?") from error
     try:
-        return yaml.load(text, Loader=_SafeLoader)  # noqa: S506 - a SafeLoader subclass
+        return yaml.load(text, Loader=_SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         line = " ".join(str(error).split())
         raise ConfigError(f"{kind} {path} is not valid YAML: {line}") from error

@@ -1,0 +1,93 @@
+"""Write files and folders so that nothing half-written ever looks whole: beside, then rename."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqdr.errors import StorageError
+
+__all__ = ["staged_directory", "storage_errors", "write_atomically"]
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Translate an ``OSError`` while writing ``path`` into a StorageError with what to do."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(f"{path} cannot be written: {reason}. Free space or choose another --out.") from error
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` beside ``path``, force it to disk, then rename it over ``path``.
+
+    Raises:
+        StorageError: no permission, no space, or the folder is missing.
+    """
+    with storage_errors(path):
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            # mkstemp makes files private; give this one the rights any new file would have
+            mask = os.umask(0)
+            os.umask(mask)
+            Path(name).chmod(0o666 & ~mask)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def staged_directory(target: Path, *, marker: str, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a new folder beside ``target`` that becomes ``target`` only if the block succeeds.
+
+    Args:
+        target: the folder to make.
+        marker: a file by which an earlier folder of the same kind is known; only such a folder is
+            ever replaced.
+        overwrite: replace an earlier one.
+
+    Raises:
+        StorageError: ``target`` is in the way, or cannot be written.
+    """
+    if target.is_symlink() or target.is_file():
+        raise StorageError(f"{target} is a file or a link. Choose another --out.")
+    if target.exists() and any(target.iterdir()):
+        if not (target / marker).is_file():
+            raise StorageError(f"{target} holds other files. Choose another --out.")
+        if not overwrite:
+            raise StorageError(f"{target} exists already. Choose another --out, or add --overwrite.")
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        with storage_errors(target):
+            yield stage
+            stage.chmod(0o755)
+            _swap(stage, target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _swap(stage: Path, target: Path) -> None:
+    if not target.exists():
+        stage.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    try:
+        target.rename(old / "was")
+        try:
+            stage.rename(target)
+        except OSError:
+            (old / "was").rename(target)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,50 @@
+"""The Python interface to training."""
+
+from pathlib import Path
+from typing import Any
+
+from sqdr.errors import ConfigError
+from sqdr.strict import parse
+from sqdr.train.config import TrainConfig, load_config
+from sqdr.train.loop import run_training
+from sqdr.train.run_folder import RunSummary
+
+__all__ = ["train"]
+
+
+def train(
+    config: str | Path | dict[str, Any] | TrainConfig,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    progress: bool = False,
+    data_root: str | Path | None = None,
+    **training: Any,
+) -> RunSummary:
+    """Train a model into the run folder ``out`` and return how well it did.
+
+    Args:
+        config: a configuration, a mapping of one, a YAML file, or the name of a packaged one such
+            as ``digits_small``.
+        out: the run folder to make.
+        overwrite: replace an earlier run there.
+        progress: show a progress bar on standard error.
+        data_root: the data set's folder, in place of the configuration's.
+        training: training options to replace, such as ``seed=1`` or ``n_epochs=5``.
+
+    Raises:
+        ConfigError: a key or value breaks a rule, or the model could not be exported.
+        DataError: the data set is missing.
+        StorageError: ``out`` is in the way.
+    """
+    if isinstance(config, dict):
+        parsed = parse(TrainConfig, config, "config")
+    elif isinstance(config, TrainConfig):
+        parsed = config
+    elif isinstance(config, str | Path):
+        parsed = load_config(config)
+    else:
+        raise ConfigError(f"`config` must be a file, name, mapping or TrainConfig, got {type(config).__name__}.")
+    if data_root is not None:
+        parsed = parsed.model_copy(update={"data": parsed.data.model_copy(update={"root": Path(data_root)})})
+    return run_training(parsed.with_options(**training), Path(out), overwrite=overwrite, progress=progress)

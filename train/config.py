@@ -1,0 +1,183 @@
+"""What one training run needs, read from a YAML file."""
+
+import importlib.resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from sqdr.data import DataSplits
+from sqdr.errors import ConfigError
+from sqdr.specification import (
+    CodingSpec,
+    HeadSpec,
+    LayerSpec,
+    ModelSpec,
+    NeuronSpec,
+    SurrogateSpec,
+)
+from sqdr.strict import StrictModel, load_yaml, parse
+from sqdr.train.encoder.presets import PresetName, preset_layers
+
+__all__ = [
+    "DataConfig",
+    "EncoderConfig",
+    "HeadConfig",
+    "TrainConfig",
+    "TrainingConfig",
+    "load_config",
+    "packaged_configs",
+    "resolve_model",
+]
+
+
+class DataConfig(StrictModel):
+    """Which data set; ``root`` defaults to SQDR_DATA_DIR, then ``data``."""
+
+    name: str
+    root: Path | None = None
+
+
+class EncoderConfig(StrictModel):
+    """The encoder: a preset's layers, or your own; the image's shape comes from the data.
+
+    Args:
+        initial_rate: mean spike rate that each layer is set to before training, see
+            `sqdr.train.encoder.initialisation`; null leaves SLAYER's own initialisation.
+    """
+
+    preset: PresetName | None = None
+    layers: tuple[LayerSpec, ...] | None = None
+    neuron: NeuronSpec = NeuronSpec()
+    surrogate: SurrogateSpec = SurrogateSpec()
+    is_weight_normalised: bool = True
+    weight_scale: float = Field(default=2.0, gt=0, le=64)
+    initial_rate: float | None = Field(default=0.1, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _preset_or_layers(self) -> "EncoderConfig":
+        if (self.preset is None) == (self.layers is None):
+            raise ValueError("give either `preset` or `layers`.")
+        return self
+
+
+class HeadConfig(HeadSpec):
+    """The head, with the simulator that trains it; the number of classes comes from the data.
+
+    Args:
+        simulator: ``statevector`` or ``lightcone`` (exact, batched, in torch), or
+            ``pennylane:<device>`` such as ``pennylane:default.qubit``.
+    """
+
+    n_classes: int = Field(default=2, ge=2, le=1000, exclude=True)
+    simulator: str = "statevector"
+
+    @field_validator("simulator")
+    @classmethod
+    def _known_simulator(cls, value: str) -> str:
+        if value not in ("statevector", "lightcone") and not value.startswith("pennylane:"):
+            raise ValueError(f"`simulator` must be statevector, lightcone or pennylane:<device>, got '{value}'.")
+        return value
+
+
+class TrainingConfig(StrictModel):
+    """How to optimise.
+
+    Args:
+        n_epochs: passes over the training part.
+        batch_size: images per step.
+        encoder_lr: Adam's learning rate of the encoder, decayed to 0 along a cosine.
+        head_lr: the same for the head.
+        early_stop_patience: stop after so many epochs without a better validation accuracy.
+        precision: ``tf32`` lets a GPU multiply in TF32, which is exact for 8-bit weights times
+            spikes; anything narrower would change spikes, so it is not offered.
+        gradient_clip: largest gradient norm, or null.
+        seed: of weights and batch order.
+        device: where to train.
+        n_threads: CPU threads of torch; null leaves torch's choice.
+    """
+
+    n_epochs: int = Field(ge=1, le=100_000)
+    batch_size: int = Field(default=64, ge=1, le=65536)
+    encoder_lr: float = Field(gt=0, le=10)
+    head_lr: float = Field(default=0.06, gt=0, le=10)
+    early_stop_patience: int | None = Field(default=None, ge=1)
+    precision: Literal["float32", "tf32"] = "float32"
+    gradient_clip: float | None = Field(default=None, gt=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    device: Literal["cpu", "cuda", "auto"] = "auto"
+    n_threads: int | None = Field(default=None, ge=1)
+
+
+class TrainConfig(StrictModel):
+    """One training run."""
+
+    schema_version: Literal[1] = 1
+    data: DataConfig
+    coding: CodingSpec = CodingSpec()
+    encoder: EncoderConfig
+    head: HeadConfig
+    training: TrainingConfig
+
+    def with_options(self, **options: Any) -> "TrainConfig":
+        """Return a copy with some of the training options replaced; None leaves one as it is."""
+        changed = {name: value for name, value in options.items() if value is not None}
+        training = parse(TrainingConfig, self.training.model_dump() | changed, "options")
+        return self.model_copy(update={"training": training})
+
+    def to_yaml(self) -> str:
+        """Return the configuration as YAML that `load_config` reads back equal."""
+        data = self.model_dump(mode="json", exclude_none=True)
+        return yaml.safe_dump(data, sort_keys=False)
+
+
+def packaged_configs() -> list[str]:
+    """Return the names of the configurations that come with sqdr."""
+    folder = importlib.resources.files("sqdr.train.configs")
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load_config(name: str | Path) -> TrainConfig:
+    """Read a configuration file, or a packaged one by its name (``digits_small``).
+
+    Raises:
+        ConfigError: missing, not YAML, or a key or value breaks a rule.
+    """
+    path = Path(name)
+    if not path.exists() and str(name) in packaged_configs():
+        packaged = importlib.resources.files("sqdr.train.configs") / f"{name}.yaml"
+        with importlib.resources.as_file(packaged) as real:
+            return parse(TrainConfig, load_yaml(real), str(name))
+    if not path.exists():
+        raise ConfigError(f"config {name} does not exist. Packaged ones: {', '.join(packaged_configs())}.")
+    return parse(TrainConfig, load_yaml(path), str(path))
+
+
+def resolve_model(config: TrainConfig, data: DataSplits) -> ModelSpec:
+    """Return the model that a configuration means for a data set's image shape and classes.
+
+    Raises:
+        ConfigError: the layers do not fit the images, or could not be exported.
+    """
+    channels, height, width = data.train.images.shape[1:]
+    encoder = config.encoder
+    layers = encoder.layers
+    if encoder.preset is not None:
+        layers = preset_layers(encoder.preset, config.head.n_features)
+    return parse(
+        ModelSpec,
+        {
+            "coding": config.coding,
+            "encoder": {
+                "input_shape": (channels, height, width),
+                "layers": layers,
+                "neuron": encoder.neuron,
+                "surrogate": encoder.surrogate,
+                "is_weight_normalised": encoder.is_weight_normalised,
+                "weight_scale": encoder.weight_scale,
+            },
+            "head": config.head.model_dump(exclude={"simulator", "n_classes"}) | {"n_classes": len(data.class_names)},
+        },
+        "model",
+    )

@@ -1,0 +1,130 @@
+"""The spiking encoder as lava-dl SLAYER blocks, built from its specification."""
+
+import contextlib
+import io
+import math
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sqdr.plugins import missing
+from sqdr.specification import ConvSpec, DenseSpec, EncoderSpec
+
+__all__ = ["SlayerEncoder", "import_slayer"]
+
+
+def import_slayer() -> Any:
+    """Return ``lava.lib.dl.slayer``, imported without its notices.
+
+    Raises:
+        MissingDependencyError: lava-dl is not installed.
+    """
+    try:
+        # It prints a notice about an event-camera toolbox, torch's extension builder one about CUDA,
+        # and both warn about their own dependencies.
+        quiet = io.StringIO()
+        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import lava.lib.dl.slayer as slayer
+    except ImportError as error:
+        raise missing(error, "the SLAYER encoder") from error
+    return slayer
+
+
+class SlayerEncoder(nn.Module):
+    """CUBA conv and dense blocks in sequence.
+
+    Spikes leave every layer in the step in which they arise (``delay_shift=False``); a pipelined
+    deployment adds one step per layer, which `sqdr.timing` accounts for.
+
+    Args:
+        spec: of the encoder.
+        max_payload: largest value of one input spike; the first layer's threshold grows with it.
+
+    Attributes:
+        blocks: SLAYER blocks, one per layer, with a Flatten before the first dense one.
+
+    Source: lava-dl 0.6.0, lava/lib/dl/slayer/block/cuba.py.
+    """
+
+    def __init__(self, spec: EncoderSpec, max_payload: int = 1) -> None:
+        super().__init__()
+        cuba = import_slayer().block.cuba
+        self.spec = spec
+        blocks: list[nn.Module] = []
+        shape: tuple[int, ...] = spec.input_shape
+        for layer, out_shape in zip(spec.layers, spec.shapes, strict=True):
+            neuron = self._neuron(max_payload if not blocks else 1)
+            common = {
+                "weight_scale": spec.weight_scale,
+                "weight_norm": spec.is_weight_normalised,
+                "delay": False,
+                "delay_shift": False,
+            }
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch deprecates the weight_norm that SLAYER uses
+                if isinstance(layer, DenseSpec):
+                    if len(shape) == 3:
+                        blocks.append(cuba.Flatten())
+                    blocks.append(cuba.Dense(neuron, math.prod(shape), layer.out_features, **common))
+                else:
+                    blocks.append(self._conv(cuba, neuron, shape[0], layer, common))
+            shape = out_shape
+        self.blocks = nn.ModuleList(blocks)
+        for block in self.layers():
+            # SLAYER's gradient of the decays is -4096 times the true one: never train them.
+            block.neuron.current_decay.requires_grad_(False)
+            block.neuron.voltage_decay.requires_grad_(False)
+        self.build()
+
+    def _neuron(self, payload: int) -> dict[str, Any]:
+        neuron, surrogate = self.spec.neuron, self.spec.surrogate
+        return {
+            "threshold": neuron.threshold * payload,
+            "current_decay": neuron.current_decay,
+            "voltage_decay": neuron.voltage_decay,
+            "tau_grad": surrogate.tau_grad,
+            "scale_grad": surrogate.scale_grad,
+            "requires_grad": False,
+        }
+
+    @staticmethod
+    def _conv(cuba: Any, neuron: dict[str, Any], channels: int, layer: ConvSpec, common: dict[str, Any]) -> Any:
+        return cuba.Conv(
+            neuron,
+            channels,
+            layer.out_channels,
+            kernel_size=layer.kernel_size,
+            stride=layer.stride,
+            padding=layer.padding,
+            dilation=layer.dilation,
+            groups=layer.groups,
+            **common,
+        )
+
+    def build(self) -> None:
+        """Run one blank sample: SLAYER finds its layer shapes in the first forward pass."""
+        with torch.no_grad():
+            self(torch.zeros(1, *self.spec.input_shape, 1, device=next(self.parameters()).device))
+
+    def layers(self) -> Iterator[Any]:
+        """Yield the blocks that have neurons."""
+        return (block for block in self.blocks if hasattr(block, "neuron"))
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Return output spikes (N, F, T) for coded images (N, C, H, W, T), float32."""
+        for block in self.blocks:
+            spikes = block(spikes)
+        return spikes
+
+    def layer_spikes(self, spikes: Tensor) -> list[Tensor]:
+        """Return the output spikes of every layer, first to last."""
+        trains = []
+        for block in self.blocks:
+            spikes = block(spikes)
+            if hasattr(block, "neuron"):
+                trains.append(spikes)
+        return trains

@@ -1,0 +1,233 @@
+"""One training run, from configuration to a finished run folder."""
+
+import contextlib
+import logging
+import shutil
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from sqdr.data import DataSplits, Images
+from sqdr.errors import ConfigError, DataError, StorageError
+from sqdr.plugins import load_plugin
+from sqdr.storage import storage_errors, write_atomically
+from sqdr.train.batches import CodedImages, batches
+from sqdr.train.checkpoint import SafetensorsCheckpoints, load_checkpoint
+from sqdr.train.config import TrainConfig, TrainingConfig, resolve_model
+from sqdr.train.curves import draw_curves
+from sqdr.train.encoder.initialisation import wake_layers
+from sqdr.train.joint import JointModel, float_spikes, n_trained_parameters
+from sqdr.train.lightning_module import JointTraining
+from sqdr.train.run_folder import RunFolder, RunSummary, load_weights
+from sqdr.train.versions import library_versions
+
+__all__ = ["accuracy", "load_data", "resume_training", "run_training"]
+
+INITIALISATION_IMAGES = 256
+EVALUATION_BATCH = 256
+MONITOR = "val_accuracy"
+
+
+def load_data(config: TrainConfig) -> DataSplits:
+    """Return the configured data set.
+
+    Raises:
+        DataError: it is missing or unreadable.
+        ConfigError: no such data set.
+    """
+    data: DataSplits = load_plugin("sqdr.datasets", config.data.name)(config.data.root)
+    return data
+
+
+def run_training(config: TrainConfig, out: Path, *, overwrite: bool = False, progress: bool = False) -> RunSummary:
+    """Train from scratch into the folder ``out``.
+
+    Args:
+        config: the whole configuration.
+        out: made if missing; an earlier run there is replaced only with ``overwrite``.
+        overwrite: replace an earlier run.
+        progress: show a progress bar on standard error.
+
+    Raises:
+        StorageError: ``out`` is in the way or cannot be written.
+        ConfigError: the model does not fit the data, or the device is not there.
+        TrainingError: the loss is not a number, or a layer stays silent.
+    """
+    run = RunFolder(out)
+    data = load_data(config)
+    spec = resolve_model(config, data)
+    accelerator = _accelerator(config.training)
+    _claim(run, overwrite)
+    with storage_errors(run.root):
+        write_atomically(run.config, config.to_yaml().encode())
+        write_atomically(run.model, spec.model_dump_json(indent=2).encode())
+    return _fit(config, data, run, accelerator, progress=progress, is_resumed=False)
+
+
+def resume_training(out: Path, *, n_epochs: int | None = None, progress: bool = False) -> RunSummary:
+    """Continue an unfinished run from its last finished epoch, as if it had not been broken off.
+
+    A finished run is reported again without training. ``n_epochs`` must be the run's own: the
+    learning-rate schedule depends on it.
+
+    Raises:
+        DataError: not a run, or its checkpoint is damaged.
+    """
+    run = RunFolder(out)
+    if not run.config.is_file():
+        raise DataError(f"{out} is not a training run. Start one with `sqdr train --config FILE --out {out}`.")
+    config = run.read_config()
+    if n_epochs is not None and n_epochs != config.training.n_epochs:
+        raise ConfigError(
+            f"`n_epochs` must be the run's own {config.training.n_epochs} when resuming, got {n_epochs}: the "
+            "learning rates follow it. Start a new run instead."
+        )
+    if run.summary.is_file():
+        return run.read_summary()
+    data = load_data(config)
+    return _fit(config, data, run, _accelerator(config.training), progress=progress, is_resumed=run.last.is_file())
+
+
+def _fit(
+    config: TrainConfig,
+    data: DataSplits,
+    run: RunFolder,
+    accelerator: str,
+    *,
+    progress: bool,
+    is_resumed: bool,
+) -> RunSummary:
+    start = time.perf_counter()
+    training = config.training
+    with _reproducible(training):
+        lightning.seed_everything(training.seed, verbose=False)
+        model = JointModel(run.read_spec(), config.head.simulator)
+        train_batches = batches(data.train, model.spec.coding, training.batch_size, training.seed)
+        val_batches = batches(data.validation, model.spec.coding, EVALUATION_BATCH)
+        if config.encoder.initial_rate is not None and not is_resumed:
+            sample = CodedImages(data.train[:INITIALISATION_IMAGES], model.spec.coding)
+            spikes, _ = sample[list(range(len(sample)))]
+            wake_layers(model.encoder, float_spikes(spikes), config.encoder.initial_rate)
+        module = JointTraining(model, training, training.n_epochs * len(train_batches))
+        best = ModelCheckpoint(run.best.parent, filename="best", monitor=MONITOR, mode="max", save_last=True)
+        best.FILE_EXTENSION = run.best.suffix
+        with storage_errors(run.root):
+            trainer = _trainer(training, run, best, accelerator, progress)
+            trainer.fit(module, train_batches, val_batches, ckpt_path=str(run.last) if is_resumed else None)
+            if trainer.interrupted:
+                raise KeyboardInterrupt
+        load_weights(model.cpu(), run.best)
+        with storage_errors(run.root):
+            draw_curves(run.root / "metrics.csv", run.root / "curves.png", f"{data.name}, seed {training.seed}")
+        summary = RunSummary(
+            data=data.name,
+            seed=training.seed,
+            n_parameters=n_trained_parameters(model),
+            n_epochs=trainer.current_epoch,
+            best_epoch=int(load_checkpoint(run.best)["epoch"]) + 1,
+            train_accuracy=accuracy(model, data.train),
+            val_accuracy=accuracy(model, data.validation),
+            test_accuracy=accuracy(model, data.test),
+            seconds=round(time.perf_counter() - start, 3),
+            device=accelerator,
+            class_names=data.class_names,
+            versions=library_versions(),
+        )
+    write_atomically(run.summary, summary.model_dump_json(indent=2).encode())
+    return summary
+
+
+def accuracy(model: JointModel, images: Images) -> float:
+    """Return the fraction of images whose largest logit is their label; on the CPU."""
+    n_right = 0
+    with torch.no_grad():
+        for spikes, labels in batches(images, model.spec.coding, EVALUATION_BATCH):
+            n_right += int((model(float_spikes(spikes)).argmax(dim=1) == labels).sum())
+    return n_right / len(images)
+
+
+def _trainer(
+    training: TrainingConfig, run: RunFolder, best: ModelCheckpoint, accelerator: str, progress: bool
+) -> lightning.Trainer:
+    callbacks: list[Callback] = [best]
+    if training.early_stop_patience is not None:
+        callbacks.append(EarlyStopping(MONITOR, patience=training.early_stop_patience, mode="max"))
+    if progress:
+        callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
+    return lightning.Trainer(
+        accelerator="gpu" if accelerator == "cuda" else "cpu",
+        devices=1,
+        max_epochs=training.n_epochs,
+        callbacks=callbacks,
+        logger=[
+            CSVLogger(str(run.root), name="", version=""),
+            TensorBoardLogger(str(run.root), name="", version="tensorboard"),
+        ],
+        plugins=[SafetensorsCheckpoints()],
+        gradient_clip_val=training.gradient_clip,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=50,
+        deterministic=accelerator == "cpu",
+    )
+
+
+def _accelerator(training: TrainingConfig) -> str:
+    if training.device == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if training.device == "cuda":
+        raise ConfigError("`device` is cuda but torch sees no CUDA device. Use --device cpu, or see `sqdr doctor`.")
+    return "cpu"
+
+
+def _claim(run: RunFolder, overwrite: bool) -> None:
+    """Make the run's folder, or empty an earlier run's."""
+    root = run.root
+    if root.exists() and not root.is_dir():
+        raise StorageError(f"{root} is a file. Choose another --out.")
+    if root.is_dir() and any(root.iterdir()):
+        if not run.config.is_file():
+            raise StorageError(f"{root} holds other files. Choose another --out.")
+        if not overwrite:
+            raise StorageError(
+                f"{root} holds a run already. Add --overwrite, continue it with --resume, or choose another --out."
+            )
+        with storage_errors(root):
+            shutil.rmtree(root)
+    with storage_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def _reproducible(training: TrainingConfig) -> Iterator[None]:
+    """Set torch's threads and matrix precision for one run, and quiet the libraries' notices."""
+    n_threads, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    if training.n_threads is not None:
+        torch.set_num_threads(training.n_threads)
+    use_tf32 = training.precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = use_tf32
+    torch.backends.cuda.matmul.allow_tf32 = use_tf32
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # Lightning advises on loader workers and on interrupted epochs; our batches are in memory.
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.set_num_threads(n_threads)
+        torch.backends.cudnn.allow_tf32 = tf32
+        torch.backends.cuda.matmul.allow_tf32 = False
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

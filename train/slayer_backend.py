@@ -1,0 +1,98 @@
+"""SLAYER as a deployment backend: the bundle's own network file, run by lava-dl's blocks."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sqdr.errors import BundleError, ShapeError
+from sqdr.netx import NetxLayer, read_network
+from sqdr.specification import EncoderSpec
+from sqdr.train.encoder.slayer import SlayerEncoder
+
+__all__ = ["SlayerBackend"]
+
+BATCH = 256
+# SLAYER holds weights and thresholds as multiples of 1/64, decays as multiples of 1/4096.
+WEIGHT_SCALE = 64
+
+
+class SlayerBackend:
+    """An `EncoderBackend` whose weights come from ``encoder.net``, not from the training run.
+
+    Args:
+        net_path: the netx file.
+        spec: of the encoder that the file holds.
+        max_payload: largest value of one input spike.
+
+    Raises:
+        BundleError: the file's layers are not the specification's.
+    """
+
+    name = "slayer"
+
+    def __init__(self, net_path: Path, spec: EncoderSpec, max_payload: int = 1) -> None:
+        plain = spec.model_copy(update={"is_weight_normalised": False})
+        self._encoder = SlayerEncoder(plain, max_payload).eval()
+        self._spec = spec
+        layers = [layer for layer in read_network(net_path) if layer.kind != "flatten"]
+        blocks = list(self._encoder.layers())
+        if len(layers) != len(blocks):
+            raise BundleError(f"{net_path.name} has {len(layers)} layers, the manifest {len(blocks)}. Export again.")
+        for block, layer in zip(blocks, layers, strict=True):
+            _load(block, layer, net_path.name)
+
+    @classmethod
+    def from_bundle(cls, bundle: Any, **options: Any) -> "SlayerBackend":
+        """Return the backend of an opened `sqdr.bundle.Bundle`; takes no options."""
+        model = bundle.manifest.model
+        return cls(bundle.path_of("encoder.net"), model.encoder, model.coding.max_payload)
+
+    def encode(self, spikes: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Return spike counts (N, F) for coded images (N, C, H, W, T)."""
+        return self.spike_trains(spikes).sum(axis=-1, dtype=np.int64)
+
+    def spike_trains(self, spikes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return output spikes (N, F, T)."""
+        if spikes.ndim != 5 or spikes.shape[1:4] != self._spec.input_shape:
+            raise ShapeError(f"`spikes` must be (N, {self._spec.input_shape}, T), got {spikes.shape}.")
+        parts = []
+        with torch.no_grad():
+            for start in range(0, len(spikes), BATCH):
+                batch = torch.from_numpy(np.ascontiguousarray(spikes[start : start + BATCH])).float()
+                parts.append(self._encoder(batch).to(torch.uint8).numpy())
+        if not parts:
+            return np.zeros((0, self._spec.n_features, spikes.shape[-1]), dtype=np.uint8)
+        return np.concatenate(parts)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def __enter__(self) -> "SlayerBackend":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _load(block: Any, layer: NetxLayer, source: str) -> None:
+    """Put a file layer's integers into a SLAYER block; every one must survive unchanged."""
+    weight = block.synapse.weight
+    if layer.weight is None or layer.neuron is None or layer.weight.size != weight.numel():
+        raise BundleError(f"{source}: a {layer.kind} layer does not fit the manifest's model. Export again.")
+    if layer.bias is not None or layer.delay is not None:
+        raise BundleError(f"{source}: a {layer.kind} layer has a bias or delays, which this model has not.")
+    values = torch.from_numpy(layer.weight / WEIGHT_SCALE).float().reshape(weight.shape)
+    with torch.no_grad():
+        weight.copy_(values)
+        block.neuron.current_decay.fill_(float(layer.neuron["iDecay"]))
+        block.neuron.voltage_decay.fill_(float(layer.neuron["vDecay"]))
+    if not torch.equal(block.synapse.pre_hook_fx(weight), values):
+        raise BundleError(f"{source}: a weight of a {layer.kind} layer is no 8-bit value of SLAYER's. Export again.")
+    if block.neuron.v_th_mant != int(layer.neuron["vThMant"]):
+        raise BundleError(f"{source}: the threshold of a {layer.kind} layer is not the manifest's. Export again.")
