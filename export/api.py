@@ -1,6 +1,7 @@
 """Export a finished training run as a bundle."""
 
 import tempfile
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ __all__ = ["export"]
 ZIP_SUFFIX = ".sqdr"
 
 
-def export(run: str | Path, bundle: str | Path, *, overwrite: bool = False) -> Manifest:
+def export(run: str | PathLike[str], bundle: str | Path, *, overwrite: bool = False) -> Manifest:
     """Write the best model of a finished run as a bundle and check it by reading it back.
 
     Args:

@@ -1,5 +1,6 @@
 """The Python interface to training."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +10,35 @@ from sqdr.train.config import TrainConfig, load_config
 from sqdr.train.loop import run_training
 from sqdr.train.run_folder import RunSummary
 
-__all__ = ["train"]
+__all__ = ["TrainedRun", "train"]
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished run: its folder and how well it did. Usable wherever a path is."""
+
+    path: Path
+    summary: RunSummary
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
 
 def train(
     config: str | Path | dict[str, Any] | TrainConfig,
-    out: str | Path,
+    out: str | Path | None = None,
     *,
     overwrite: bool = False,
     progress: bool = False,
     data_root: str | Path | None = None,
     **training: Any,
-) -> RunSummary:
+) -> TrainedRun:
     """Train a model into the run folder ``out`` and return how well it did.
 
     Args:
         config: a configuration, a mapping of one, a YAML file, or the name of a packaged one such
             as ``digits_small``.
-        out: the run folder to make.
+        out: the run folder to make; by default ``runs/<data set>-seed<seed>``.
         overwrite: replace an earlier run there.
         progress: show a progress bar on standard error.
         data_root: the data set's folder, in place of the configuration's.
@@ -47,4 +59,6 @@ def train(
         raise ConfigError(f"`config` must be a file, name, mapping or TrainConfig, got {type(config).__name__}.")
     if data_root is not None:
         parsed = parsed.model_copy(update={"data": parsed.data.model_copy(update={"root": Path(data_root)})})
-    return run_training(parsed.with_options(**training), Path(out), overwrite=overwrite, progress=progress)
+    parsed = parsed.with_options(**training)
+    path = Path("runs", f"{parsed.data.name}-seed{parsed.training.seed}") if out is None else Path(out)
+    return TrainedRun(path, run_training(parsed, path, overwrite=overwrite, progress=progress))

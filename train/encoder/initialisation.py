@@ -28,7 +28,8 @@ def wake_layers(encoder: SlayerEncoder, spikes: Tensor, rate: float) -> list[flo
     """Scale the weights into each output channel, first layer to last, towards a mean spike rate.
 
     A channel that stays below half of ``rate`` at every scale is tried again with its weights negated,
-    and the better of the two is kept. Where no factor reaches ``rate`` (weights clamped, few inputs), the nearest rate is kept.
+    and the better of the two is kept. Where no factor reaches ``rate`` (weights clamped, few inputs),
+    the nearest rate is kept.
 
     Args:
         encoder: changed in place.

@@ -11,9 +11,7 @@ __all__ = ["doctor"]
 YES, NO = "[green]yes[/]", "[yellow]no[/]"
 
 
-def doctor(
-    json_output: bool = False, *, console: Console | None = None, report: DoctorReport | None = None
-) -> None:
+def doctor(json_output: bool = False, *, console: Console | None = None, report: DoctorReport | None = None) -> None:
     """Show what this machine can run.
 
     Args:
@@ -73,7 +71,5 @@ def _extra_table(extra: ExtraReport) -> Table:
         table.add_column(heading)
     for item in extra.requirements:
         colour = "green" if item.status.startswith("installed") else "yellow"
-        table.add_row(
-            escape(item.name), escape(item.required), item.installed or "-", f"[{colour}]{item.status}[/]"
-        )
+        table.add_row(escape(item.name), escape(item.required), item.installed or "-", f"[{colour}]{item.status}[/]")
     return table

@@ -1,0 +1,11 @@
+"""Head backends: what runs the circuit and returns <Z>, one file per kind of device.
+
+Braket and PennyLane are imported when a head is opened, not when this package is.
+"""
+
+from sqdr.deploy.heads.braket_aws import BraketAwsHead
+from sqdr.deploy.heads.braket_local import BraketLocalHead
+from sqdr.deploy.heads.devices import list_devices, open_head
+from sqdr.deploy.heads.pennylane_device import PennyLaneHead
+
+__all__ = ["BraketAwsHead", "BraketLocalHead", "PennyLaneHead", "list_devices", "open_head"]

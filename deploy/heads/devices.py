@@ -1,0 +1,133 @@
+"""From the name of a device to the head that runs on it."""
+
+import difflib
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sqdr.backends import HeadBackend
+from sqdr.circuit import Entangler
+from sqdr.deploy.heads.base import import_extra
+from sqdr.deploy.heads.braket_aws import BraketAwsHead
+from sqdr.deploy.heads.braket_local import BraketLocalHead
+from sqdr.deploy.heads.pennylane_device import PennyLaneHead
+from sqdr.errors import DeviceError
+from sqdr.hw_configs import (
+    BraketLocal,
+    BraketQpu,
+    BraketSimulator,
+    HardwareConfig,
+    list_hardware,
+    load_hardware,
+)
+from sqdr.hw_configs.loader import own_file, packaged_hardware
+
+__all__ = ["list_devices", "open_head"]
+
+LOCAL = {"local:braket-sv": "braket_local_sv", "local:braket-dm": "braket_local_dm"}
+PENNYLANE = "pennylane:"
+ARN = "arn:"
+
+
+def list_devices() -> list[str]:
+    """Return the device names that sqdr knows by itself; any PennyLane device, ARN or file comes on top."""
+    quantum = [name for name in list_hardware() if packaged_hardware(name).kind != "loihi2"]
+    return [*LOCAL, "pennylane:default.qubit", "pennylane:lightning.qubit", *quantum]
+
+
+def open_head(
+    device: str,
+    *,
+    openqasm: str,
+    weights: NDArray[np.float64],
+    entangler: str,
+    n_qubits: int,
+    shots: int | None,
+    seed: int | None = None,
+) -> HeadBackend:
+    """Return the head that runs the circuit on a device. Nothing is submitted, nothing connects yet.
+
+    Args:
+        device: one of
+
+            - ``local:braket-sv``, ``local:braket-dm``: Braket's simulators here, without noise;
+            - ``pennylane:<name>``: any PennyLane device;
+            - ``arn:aws:braket:...``: a device on Amazon Braket;
+            - the name or path of a hardware file (``braket_local_dm`` with its noise,
+              ``braket_sv1``, ``braket_iqm_garnet``).
+        openqasm: the circuit as the exporter writes it.
+        weights: (n_blocks, n_qubits, 3) radians, the same circuit's for PennyLane.
+        entangler: ``ring``, ``chain`` or ``none``, the same circuit's for PennyLane.
+        n_qubits: qubits of the circuit.
+        shots: shots of each circuit; None for exact expectations.
+        seed: makes the shots repeatable on a local device; without effect on an exact run.
+
+    Raises:
+        DeviceError: the device is unknown, or cannot run this circuit, these shots or a seed.
+        BundleError: ``openqasm`` is not a circuit as the exporter writes it, or of another width.
+        MissingDependencyError: Braket or PennyLane is not installed.
+    """
+    head: PennyLaneHead | BraketLocalHead | BraketAwsHead
+    if device.startswith(PENNYLANE):
+        name = device.removeprefix(PENNYLANE)
+        head = PennyLaneHead(name, weights=weights, entangler=cast(Entangler, entangler), shots=shots, seed=seed)
+    elif isinstance(hardware := _hardware(device), BraketLocal):
+        head = BraketLocalHead(openqasm, hardware, shots=shots, seed=seed)
+    else:
+        head = _aws_head(device, hardware, openqasm, shots, seed)
+    if head.n_qubits != n_qubits:
+        raise DeviceError(f"`n_qubits` must be the circuit's {head.n_qubits}, got {n_qubits}.")
+    return head
+
+
+def _aws_head(
+    device: str,
+    hardware: BraketQpu | BraketSimulator | None,
+    openqasm: str,
+    shots: int | None,
+    seed: int | None,
+) -> BraketAwsHead:
+    if seed is not None and shots is not None:
+        raise DeviceError(f"device '{_short(device)}' takes no seed: the service draws the shots. Leave `seed` out.")
+    import_extra("braket.aws")
+    arn = device if hardware is None else hardware.arn
+    return BraketAwsHead(openqasm, arn, shots=shots, hardware=hardware)
+
+
+def _short(device: str) -> str:
+    return device.rpartition("device/")[2]
+
+
+def _hardware(device: str) -> BraketLocal | BraketQpu | BraketSimulator | None:
+    """Return the hardware of a device string; None for an ARN that no file describes."""
+    if device in LOCAL:
+        local = cast(BraketLocal, packaged_hardware(LOCAL[device]))
+        return local.model_copy(update={"noise": None, "name": device})
+    if device.startswith(ARN):
+        return _by_arn(device)
+    _check_known(device)
+    hardware: HardwareConfig = load_hardware(device)
+    if isinstance(hardware, BraketLocal | BraketQpu | BraketSimulator):
+        return hardware
+    raise DeviceError(f"device '{device}' is a {hardware.kind} chip, not a quantum device. {_known()}")
+
+
+def _by_arn(arn: str) -> BraketQpu | BraketSimulator | None:
+    for name in list_hardware():
+        hardware = packaged_hardware(name)
+        if isinstance(hardware, BraketQpu | BraketSimulator) and hardware.arn == arn:
+            return hardware
+    return None
+
+
+def _check_known(device: str) -> None:
+    if device.endswith((".yaml", ".yml")) or device in list_hardware() or own_file(device):
+        return
+    near = difflib.get_close_matches(device, list_devices(), n=1, cutoff=0.4)
+    hint = f"Did you mean '{near[0]}'? " if near else ""
+    raise DeviceError(f"device '{device}' is unknown. {hint}{_known()}")
+
+
+def _known() -> str:
+    return f"Known: {', '.join(list_devices())}; pennylane:<name>, an ARN, or a path ending in .yaml."

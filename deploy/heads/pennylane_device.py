@@ -1,0 +1,111 @@
+"""Any PennyLane device by name, running the circuit's own definition."""
+
+import difflib
+import inspect
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sqdr.circuit import Entangler, qnode
+from sqdr.deploy.heads.base import HeadBase, check_shots, import_extra
+from sqdr.errors import ConfigError, DataError, DeviceError, MissingDependencyError, ShapeError
+
+__all__ = ["PennyLaneHead"]
+
+AWS_DEVICES = ("braket.aws.qubit", "braket.aws.ahs")
+# A broadcast batch holds 2^n amplitudes (16 bytes) a sample: 64 MiB at most.
+MAX_BATCH_AMPLITUDES = 1 << 22
+
+
+class PennyLaneHead(HeadBase):
+    """A PennyLane device: ``default.qubit``, ``lightning.qubit``, ``braket.local.qubit`` and others.
+
+    It runs ``sqdr.circuit.qnode`` itself, not the exported text, which makes it an independent check
+    of the export. Braket's own processors and managed simulators are refused: up to version 1.33 the
+    plugin returns qubit 0's expectation for every qubit on a processor that takes program sets
+    (amazon-braket-pennylane-plugin issue 333). The Braket SDK itself is right.
+    """
+
+    def __init__(
+        self,
+        device_name: str,
+        *,
+        weights: NDArray[np.float64],
+        entangler: Entangler,
+        shots: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """Make the device.
+
+        Args:
+            device_name: as ``pennylane.device`` takes it.
+            weights: (n_blocks, n_qubits, 3) radians.
+            entangler: which pairs of qubits the CZ gates join.
+            shots: shots of each circuit; None for exact expectations.
+            seed: makes the shots repeatable where the device takes a seed; without effect on an
+                exact run.
+
+        Raises:
+            ShapeError: the weights are not (n_blocks, n_qubits, 3).
+            DeviceError: the device is unknown, cannot be made, or takes no seed.
+            MissingDependencyError: PennyLane is not installed.
+        """
+        if device_name in AWS_DEVICES:
+            raise DeviceError(
+                f"pennylane:{device_name} is refused: up to plugin version 1.33 every expectation comes back "
+                "as qubit 0's on a processor that takes program sets. Pass the device's ARN as the device."
+            )
+        checked = _check_weights(weights)
+        check_shots(shots)
+        if entangler not in get_args(Entangler):
+            raise ConfigError(f"`entangler` must be one of {', '.join(get_args(Entangler))}, got {entangler!r}.")
+        super().__init__(f"pennylane:{device_name}", "sampled" if shots else "exact", checked.shape[1])
+        self._weights = checked
+        self._shots = shots
+        self._batch = max(1, MAX_BATCH_AMPLITUDES >> self.n_qubits)
+        pennylane = import_extra("pennylane")
+        device = _make_device(pennylane, device_name, self.n_qubits, seed if shots else None)
+        circuit = qnode(device, entangler, interface=None, diff_method=None)
+        self._circuit = pennylane.set_shots(circuit, shots=shots) if shots else circuit
+
+    def _run(self, angles: NDArray[np.float64]) -> NDArray[np.float64]:
+        rows = []
+        for start in range(0, len(angles), self._batch):
+            batch = angles[start : start + self._batch]
+            # n_qubits results of (N,) -> (N, n_qubits)
+            rows.append(np.stack([np.asarray(z) for z in self._circuit(batch, self._weights)], axis=-1))
+            self._count(len(batch), self._shots)
+        return np.concatenate(rows)
+
+
+def _check_weights(weights: Any) -> NDArray[np.float64]:
+    array = np.asarray(weights, dtype=np.float64)
+    if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        raise ShapeError(f"`weights` must be (n_blocks, n_qubits, 3), got {array.shape}.")
+    if not np.isfinite(array).all():
+        raise DataError("`weights` must be finite. Check the trained model.")
+    return array
+
+
+def _make_device(pennylane: Any, name: str, n_qubits: int, seed: int | None) -> Any:
+    try:
+        device = pennylane.device(name, wires=n_qubits)
+        if seed is None:
+            return device
+        # Devices of the older interface come wrapped.
+        kind = type(getattr(device, "target_device", device))
+        if "seed" in inspect.signature(kind.__init__).parameters:
+            return pennylane.device(name, wires=n_qubits, seed=seed)
+    except pennylane.exceptions.DeviceError as error:
+        if name.startswith("braket."):
+            raise MissingDependencyError(
+                f"pennylane:{name} needs the Braket plugin. Install it with: pip install 'sqdr[braket]'"
+            ) from error
+        known = sorted(getattr(pennylane, "plugin_devices", {}))
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean '{near[0]}'? " if near else ""
+        raise DeviceError(f"PennyLane has no device '{name}'. {hint}Known: {', '.join(known)}.") from error
+    except Exception as error:
+        raise DeviceError(f"PennyLane cannot make device '{name}' with {n_qubits} wires: {error}") from error
+    raise DeviceError(f"pennylane:{name} takes no seed. Leave `seed` out, or use local:braket-sv.")

@@ -1,0 +1,52 @@
+"""What `sqdr run` classifies: a part of a data set, a folder of images, or an array."""
+
+from pathlib import Path
+
+import numpy as np
+
+from sqdr.coding import check_images
+from sqdr.data import Images
+from sqdr.errors import DataError
+from sqdr.images import IMAGE_SUFFIXES, read_array, read_images
+from sqdr.plugins import load_plugin, plugin_names
+
+__all__ = ["read_input"]
+
+
+def read_input(text: str, input_shape: tuple[int, int, int], data_root: Path | None = None) -> Images:
+    """Return the images that ``text`` names, checked against the model's input.
+
+    Args:
+        text: ``<data set>:<train|validation|test>``, a folder of image files, or an ``.npy`` file of
+            (N, C, H, W) or (N, H, W) uint8.
+        input_shape: (C, H, W).
+        data_root: where data sets are.
+
+    Raises:
+        DataError: nothing there, or not images.
+        ShapeError: not the model's image size.
+    """
+    path = Path(text)
+    if path.is_dir():
+        found = _from_folder(path)
+    elif path.is_file():
+        images = read_array(path)
+        found = Images(images=images, labels=None, sample_ids=tuple(f"{path.name}/{i}" for i in range(len(images))))
+    else:
+        name, colon, part = text.partition(":")
+        if not colon or name not in plugin_names("sqdr.datasets"):
+            raise DataError(
+                f"`input` {text!r} is no folder, no .npy file and no <data set>:<part>. Data sets: "
+                f"{', '.join(plugin_names('sqdr.datasets'))}."
+            )
+        found = load_plugin("sqdr.datasets", name)(data_root).part(part)
+    return Images(images=check_images(found.images, input_shape), labels=found.labels, sample_ids=found.sample_ids)
+
+
+def _from_folder(folder: Path) -> Images:
+    """Images of a flat folder, sorted by name; without labels."""
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        raise DataError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}). Give another folder.")
+    images = read_images(files)
+    return Images(images=np.ascontiguousarray(images), labels=None, sample_ids=tuple(p.name for p in files))

@@ -1,0 +1,206 @@
+"""Split inference: open a bundle with an encoder and a quantum device, and classify images."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sqdr.backends import EncoderBackend, HeadBackend
+from sqdr.bundle import Bundle
+from sqdr.coding import check_images, encode_images
+from sqdr.deploy.bridge import Bridge, Passed, StageTimes
+from sqdr.deploy.heads.devices import open_head
+from sqdr.errors import ConfigError, NotEqualError
+from sqdr.head import counts_to_angles
+from sqdr.plugins import load_plugin
+
+__all__ = ["Pipeline", "Prediction", "Predictions", "open_bundle"]
+
+# Small enough for results to flow early and for both sides to overlap.
+CHUNK_SAMPLES = 16
+# Float64 on both sides; Braket's simulator and ours differ by rounding only.
+EXACT_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The result for one image: spike counts (F,), <Z> (n_qubits,), logits (K,) and class."""
+
+    counts: NDArray[np.int64]
+    expectations: NDArray[np.float64]
+    logits: NDArray[np.float64]
+    predicted: int
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The results for N images.
+
+    Args:
+        counts: (N, F) spike counts.
+        expectations: (N, n_qubits) <Z>.
+        logits: (N, K).
+        predicted: (N,) class.
+        seconds: busy time of each stage.
+    """
+
+    counts: NDArray[np.int64]
+    expectations: NDArray[np.float64]
+    logits: NDArray[np.float64]
+    predicted: NDArray[np.int64]
+    seconds: StageTimes
+
+
+class Pipeline:
+    """An encoder backend and a head backend joined by the bridge. Use as a context manager.
+
+    Attributes:
+        bundle: what is served.
+        encoder: the encoder backend.
+        head: the head backend.
+        seconds: busy time of each stage in the last `predict` or `stream`.
+    """
+
+    def __init__(self, bundle: Bundle, encoder: EncoderBackend, head: HeadBackend) -> None:
+        self.bundle = bundle
+        self.encoder = encoder
+        self.head = head
+        self.seconds = StageTimes()
+        self._parameters = bundle.head_parameters()
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "Pipeline":
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.bundle)
+            stack.enter_context(self.encoder)
+            stack.enter_context(self.head)
+            self._check_golden()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End both backends; safe to call twice."""
+        self._stack.close()
+
+    def predict(self, images: NDArray[np.uint8]) -> Predictions:
+        """Classify images.
+
+        Args:
+            images: (N, C, H, W) uint8, or (N, H, W) for one channel.
+
+        Raises:
+            ShapeError: not the model's image size or channels.
+            DataError: not uint8, or empty.
+        """
+        checked = check_images(images, self.bundle.manifest.model.encoder.input_shape)
+        passed = list(self._run(checked[i : i + CHUNK_SAMPLES] for i in range(0, len(checked), CHUNK_SAMPLES)))
+        logits = np.concatenate([chunk.logits for chunk in passed])
+        return Predictions(
+            counts=np.concatenate([chunk.counts for chunk in passed]),
+            expectations=np.concatenate([chunk.expectations for chunk in passed]),
+            logits=logits,
+            predicted=logits.argmax(axis=1),
+            seconds=self.seconds,
+        )
+
+    def stream(self, images: Iterable[NDArray[np.uint8]], chunk_samples: int = CHUNK_SAMPLES) -> Iterator[Prediction]:
+        """Classify images one after another as they come.
+
+        Args:
+            images: each (C, H, W) uint8, or (H, W) for one channel; taken as the encoder is ready.
+            chunk_samples: images that the encoder takes at once; 1 gives each result soonest.
+        """
+        for passed in self._run(self._chunks(images, chunk_samples)):
+            for row in zip(passed.counts, passed.expectations, passed.logits, strict=True):
+                yield Prediction(*row, predicted=int(row[2].argmax()))
+
+    def _chunks(self, images: Iterable[NDArray[np.uint8]], chunk_samples: int) -> Iterator[NDArray[np.uint8]]:
+        shape = self.bundle.manifest.model.encoder.input_shape
+        waiting: list[NDArray[np.uint8]] = []
+        for image in images:
+            waiting.append(check_images(np.asarray(image)[None], shape)[0])
+            if len(waiting) == chunk_samples:
+                yield np.stack(waiting)
+                waiting = []
+        if waiting:
+            yield np.stack(waiting)
+
+    def _run(self, chunks: Iterable[NDArray[np.uint8]]) -> Iterator[Passed]:
+        bridge = Bridge(self.encoder, self.head, self.bundle.manifest.model, self._parameters)
+        self.seconds = bridge.times
+        return bridge.run(chunks)
+
+    def _check_golden(self) -> None:
+        """Refuse to serve if a backend does not reproduce the bundle's golden samples."""
+        golden, spec = self.bundle.golden(), self.bundle.manifest.model
+        trains = self.encoder.spike_trains(encode_images(golden.images, spec.coding))
+        n_different = int((trains != golden.spike_trains).sum())
+        if n_different:
+            raise NotEqualError(
+                f"encoder '{self.encoder.name}' differs from the trained model in {n_different} of "
+                f"{trains.size} golden spikes and will not serve. Run `sqdr verify` to see where."
+            )
+        if self.head.accuracy != "exact":
+            return
+        angles = counts_to_angles(golden.counts[:1], spec.coding.n_steps, self._parameters.scale_rad, spec.head)
+        difference = np.abs(self.head.expectations(angles) - golden.expectations[:1]).max()
+        if difference > EXACT_TOLERANCE:
+            raise NotEqualError(
+                f"device '{self.head.name}' differs from the trained model by {difference:.1e} in <Z> of a golden "
+                "sample and will not serve. Run `sqdr verify` to see where."
+            )
+
+
+def open_bundle(
+    path: str | Path,
+    *,
+    encoder: str = "lava",
+    device: str = "local:braket-sv",
+    shots: int | None = None,
+    seed: int | None = None,
+    **encoder_options: Any,
+) -> Pipeline:
+    """Open a bundle for split inference; use the result as a context manager.
+
+    Args:
+        path: a bundle folder or ``.sqdr`` file.
+        encoder: name of an encoder backend: ``lava``, ``slayer``, or any other that is installed.
+        device: ``local:braket-sv``, ``local:braket-dm``, ``pennylane:<name>``, an ARN, or the name
+            or path of a hardware file.
+        shots: per circuit; None (or 0) for exact expectations where the device has them.
+        seed: of sampling, where the device takes one.
+        encoder_options: passed to the encoder backend, for example ``timeout_s`` for ``lava``.
+
+    Raises:
+        BundleError: the bundle cannot be read.
+        ConfigError: no such encoder.
+        DeviceError: no such device, or it cannot run this circuit or number of shots.
+        MissingDependencyError: an extra is not installed.
+    """
+    if shots is not None and (isinstance(shots, bool) or not isinstance(shots, int) or shots < 0):
+        raise ConfigError(f"`shots` must be a whole number of at least 0, got {shots!r}. Use 0 for exact.")
+    with contextlib.ExitStack() as stack:
+        bundle = stack.enter_context(Bundle.open(path))
+        head_spec = bundle.manifest.model.head
+        head = open_head(
+            device,
+            openqasm=bundle.path_of("circuit.qasm").read_text(encoding="ascii"),
+            weights=bundle.head_parameters().weights,
+            entangler=head_spec.entangler,
+            n_qubits=head_spec.n_qubits,
+            shots=shots or None,
+            seed=seed,
+        )
+        started = load_plugin("sqdr.encoders", encoder).from_bundle(bundle, **encoder_options)
+        stack.pop_all()
+    return Pipeline(bundle, started, head)

@@ -1,0 +1,91 @@
+"""One batch of split inference, from input to result files."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sqdr.deploy.inputs import read_input
+from sqdr.deploy.pipeline import open_bundle
+from sqdr.deploy.results import ResultFormat, confusion_matrix, draw_confusion, open_results
+
+__all__ = ["run_bundle"]
+
+
+def run_bundle(
+    bundle: str | Path,
+    source: str,
+    out: str | Path,
+    *,
+    encoder: str = "lava",
+    device: str = "local:braket-sv",
+    shots: int = 0,
+    seed: int | None = None,
+    limit: int | None = None,
+    form: ResultFormat = "jsonl",
+    timeout_s: float | None = None,
+    data_root: Path | None = None,
+    overwrite: bool = False,
+    advance: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Classify ``source`` and write ``results.<form>``, ``summary.json`` and ``confusion.png`` to ``out``.
+
+    Args:
+        bundle: folder or ``.sqdr`` file.
+        source: see `sqdr.deploy.inputs.read_input`.
+        out: the folder for the results.
+        encoder: name of the encoder backend.
+        device: see `sqdr.deploy.pipeline.open_bundle`.
+        shots: per image; 0 for exact expectations.
+        seed: of sampling.
+        limit: only the first images.
+        form: ``jsonl`` or ``parquet``.
+        timeout_s: for each call to an encoder that takes one.
+        data_root: where data sets are.
+        overwrite: replace earlier results.
+        advance: called with the number of images done since the last call.
+
+    Returns:
+        What ``summary.json`` holds.
+    """
+    options = {"timeout_s": timeout_s} if timeout_s is not None and encoder == "lava" else {}
+    pipeline = open_bundle(bundle, encoder=encoder, device=device, shots=shots, seed=seed, **options)
+    manifest = pipeline.bundle.manifest
+    with pipeline.bundle:
+        images = read_input(source, manifest.model.encoder.input_shape, data_root)
+        images = images[:limit] if limit is not None else images
+        with open_results(Path(out), form, overwrite=overwrite) as writer, pipeline:
+            predicted = []
+            for index, prediction in enumerate(pipeline.stream(images.images)):
+                label = None if images.labels is None else int(images.labels[index])
+                writer.write(images.sample_ids[index], prediction, label)
+                predicted.append(prediction.predicted)
+                if advance is not None:
+                    advance(1)
+            accuracy = None
+            if images.labels is not None:
+                matrix = confusion_matrix(images.labels, np.array(predicted), len(manifest.class_names))
+                accuracy = float(np.trace(matrix) / matrix.sum())
+                title = f"{source} on {device}: {accuracy:.4f}"
+                draw_confusion(matrix, manifest.class_names, Path(out) / "confusion.png", title)
+            report = pipeline.head.report()
+            summary = {
+                "bundle": str(bundle),
+                "input": source,
+                "n_samples": len(images),
+                "accuracy": accuracy,
+                "encoder": pipeline.encoder.name,
+                "device": device,
+                "head_accuracy": pipeline.head.accuracy,
+                "shots": shots,
+                "seed": seed,
+                "n_circuits": report.n_circuits,
+                "n_shots": report.n_shots,
+                "cost_usd": None if report.cost_usd is None else str(report.cost_usd),
+                "seconds": {name: round(value, 3) for name, value in asdict(pipeline.seconds).items()},
+                "results": str(Path(out) / f"results.{form}"),
+            }
+            writer.finish(summary)
+    return summary

@@ -1,0 +1,24 @@
+"""Target hardware as YAML files: their schema, and the loader that finds and validates them."""
+
+from sqdr.hw_configs.loader import list_hardware, load_hardware
+from sqdr.hw_configs.schema import (
+    BraketLocal,
+    BraketQpu,
+    BraketSimulator,
+    GateNoise,
+    HardwareConfig,
+    Loihi2,
+    NoiseModel,
+)
+
+__all__ = [
+    "BraketLocal",
+    "BraketQpu",
+    "BraketSimulator",
+    "GateNoise",
+    "HardwareConfig",
+    "Loihi2",
+    "NoiseModel",
+    "list_hardware",
+    "load_hardware",
+]

@@ -1,0 +1,85 @@
+"""The commands and how their errors end the process."""
+
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from sqdr.cli import demo, doctor, export, run, train, verify
+from sqdr.cli.console import JsonOption, emit_json, errors
+from sqdr.errors import SqdrError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="sqdr",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Train a spiking encoder jointly with a quantum circuit, export it to Lava, run it split with Braket.",
+)
+
+INTERRUPTED = 130
+BROKEN = 3
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.", envvar="SQDR_DEBUG")] = False,
+) -> None:
+    """Options before the command."""
+    if version:
+        from sqdr import __version__
+
+        sys.stdout.write(f"sqdr {__version__}\n")
+        raise typer.Exit
+    if debug:
+        os.environ["SQDR_DEBUG"] = "1"
+
+
+app.command("train")(train.train)
+app.command("export")(export.export)
+app.command("verify")(verify.verify)
+app.command("run")(run.run)
+app.command("demo")(demo.demo)
+
+
+@app.command("doctor")
+def _doctor(json_output: JsonOption = False) -> None:
+    """Say what is installed, what is missing and what it would enable."""
+    doctor.doctor(json_output)
+
+
+def main() -> None:
+    """Run the command line; errors of ours end in one line and their exit code."""
+    try:
+        app()
+    except SqdrError as error:
+        _fail(error, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail(None, "interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # whoever read our output has gone; nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN)
+    except Exception as error:
+        _fail(
+            error,
+            f"unexpected {type(error).__name__}: {error}. Run again with `sqdr --debug ...` and report it",
+            BROKEN,
+        )
+
+
+def _fail(error: BaseException | None, message: str, code: int) -> None:
+    if error is not None and os.environ.get("SQDR_DEBUG"):
+        traceback.print_exception(error, file=sys.stderr)
+    line = " ".join(message.split())
+    if "--json" in sys.argv:
+        kind = type(error).__name__ if error is not None else "Interrupted"
+        emit_json({"error": {"type": kind, "message": line}})
+    errors().print(f"error: {line}", style="bold red", markup=False)
+    sys.exit(code)

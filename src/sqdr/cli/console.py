@@ -1,0 +1,84 @@
+"""What every command shares: the standard-error console, JSON output, progress, options."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+__all__ = [
+    "DataRootOption",
+    "JsonOption",
+    "OverwriteOption",
+    "emit_json",
+    "errors",
+    "output",
+    "progress_bar",
+    "table_of",
+    "wants_progress",
+]
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and no tables.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier command left there.")]
+DataRootOption = Annotated[
+    Path | None,
+    typer.Option("--data-root", help="Folder of the data sets. Default: $SQDR_DATA_DIR, then ./data."),
+]
+
+
+def output() -> Console:
+    """The console for results, on standard output."""
+    return Console(soft_wrap=not sys.stdout.isatty())
+
+
+def errors() -> Console:
+    """The console for everything else, on standard error."""
+    return Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def emit_json(data: Any) -> None:
+    """Print one JSON object on standard output."""
+    sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+
+
+def wants_progress(json_output: bool) -> bool:
+    """Whether to show progress: only in a terminal, and not beside JSON."""
+    return sys.stderr.isatty() and not json_output
+
+
+@contextmanager
+def progress_bar(what: str, total: int | None, shown: bool) -> Iterator[Any]:
+    """Yield a function that advances a progress bar on standard error."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors(), disable=not shown, transient=True) as progress:
+        task = progress.add_task(what, total=total, rate="")
+
+        def advance(n: int = 1) -> None:
+            progress.advance(task, n)
+            speed = progress.tasks[0].speed
+            progress.update(task, rate=f"{speed:.1f}/s" if speed else "")
+
+        yield advance
+
+
+def table_of(title: str, rows: list[tuple[str, str]]) -> Table:
+    """Return a two-column table."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    for name, value in rows:
+        table.add_row(name, value)
+    return table

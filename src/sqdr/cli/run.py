@@ -1,0 +1,89 @@
+"""``sqdr run``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sqdr.cli.console import (
+    DataRootOption,
+    JsonOption,
+    OverwriteOption,
+    emit_json,
+    output,
+    progress_bar,
+    table_of,
+    wants_progress,
+)
+from sqdr.errors import ConfigError
+
+__all__ = ["run"]
+
+
+def run(
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder or .sqdr file.")],
+    source: Annotated[
+        str,
+        typer.Option("--input", "-i", help="<data set>:<part> such as digits:test, a folder, or an .npy."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
+    encoder: Annotated[str, typer.Option(help="lava or slayer.")] = "lava",
+    device: Annotated[
+        str,
+        typer.Option(
+            help="local:braket-sv, local:braket-dm, pennylane:<name>, an ARN, or a hardware file such as "
+            "braket_local_dm (which brings its noise model)."
+        ),
+    ] = "local:braket-sv",
+    shots: Annotated[int, typer.Option(help="Per image; 0 for exact expectations.", min=0)] = 0,
+    seed: Annotated[int | None, typer.Option(help="Of sampling, where the device takes one.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first N images.", min=1)] = None,
+    form: Annotated[str, typer.Option("--format", help="jsonl or parquet.")] = "jsonl",
+    timeout: Annotated[float, typer.Option(help="Seconds that any call to the encoder may take.")] = 120.0,
+    data_root: DataRootOption = None,
+    overwrite: OverwriteOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Classify images with the encoder in Lava processes and the circuit on a quantum device.
+
+    Example: sqdr run digits.sqdr --input digits:test --shots 1000 --out out/run
+    """
+    from sqdr.deploy.run import run_bundle
+
+    if form not in ("jsonl", "parquet"):
+        raise ConfigError(f"`--format` must be jsonl or parquet, got '{form}'.")
+    with progress_bar("classifying", None, wants_progress(json_output)) as advance:
+        summary = run_bundle(
+            bundle,
+            source,
+            out,
+            encoder=encoder,
+            device=device,
+            shots=shots,
+            seed=seed,
+            limit=limit,
+            form=form,
+            timeout_s=timeout,
+            data_root=data_root,
+            overwrite=overwrite,
+            advance=advance,
+        )
+    if json_output:
+        emit_json(summary)
+        return
+    output().print(table_of(str(out), _rows(summary)))
+
+
+def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    accuracy = summary["accuracy"]
+    seconds = summary["seconds"]
+    return [
+        ("images", f"{summary['n_samples']:,}"),
+        ("accuracy", "no labels" if accuracy is None else f"{accuracy:.4f}"),
+        ("encoder", summary["encoder"]),
+        ("device", f"{summary['device']} ({summary['head_accuracy']})"),
+        ("shots per image", str(summary["shots"] or "exact")),
+        ("cost estimate", "unknown" if summary["cost_usd"] is None else f"${summary['cost_usd']}"),
+        ("seconds encoder / head / wall", f"{seconds['encoder']:.1f} / {seconds['head']:.1f} / {seconds['total']:.1f}"),
+        ("results", summary["results"]),
+    ]

@@ -1,0 +1,70 @@
+"""``sqdr train``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sqdr.cli.console import DataRootOption, JsonOption, OverwriteOption, emit_json, output, table_of, wants_progress
+from sqdr.errors import ConfigError
+
+__all__ = ["train"]
+
+
+def train(
+    config: Annotated[
+        str | None, typer.Option("--config", "-c", help="A YAML file, or a packaged name such as digits_small.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The run folder to make.")] = None,
+    resume: Annotated[Path | None, typer.Option("--resume", help="Continue this unfinished run instead.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights and batch order.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training part.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or auto.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    data_root: DataRootOption = None,
+    overwrite: OverwriteOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Train encoder and circuit jointly.
+
+    Example: sqdr train --config digits_small --out runs/digits
+    """
+    from sqdr.train.api import train as train_model
+    from sqdr.train.loop import resume_training
+
+    progress = wants_progress(json_output)
+    if resume is not None:
+        if config is not None or out is not None:
+            raise ConfigError("`--resume` continues a run as it was configured. Leave --config and --out away.")
+        path, summary = resume, resume_training(resume, n_epochs=epochs, progress=progress)
+    else:
+        if config is None:
+            raise ConfigError("`--config` must name a YAML file or a packaged configuration. Try digits_small.")
+        trained = train_model(
+            config,
+            out,
+            overwrite=overwrite,
+            progress=progress,
+            data_root=data_root,
+            seed=seed,
+            n_epochs=epochs,
+            device=device,
+            n_threads=threads,
+        )
+        path, summary = trained.path, trained.summary
+    if json_output:
+        emit_json({"run": str(path)} | summary.model_dump(mode="json"))
+        return
+    output().print(
+        table_of(
+            str(path),
+            [
+                ("test accuracy", f"{summary.test_accuracy:.4f}"),
+                ("validation accuracy", f"{summary.val_accuracy:.4f}"),
+                ("training accuracy", f"{summary.train_accuracy:.4f}"),
+                ("best epoch", f"{summary.best_epoch} of {summary.n_epochs}"),
+                ("parameters", f"{summary.n_parameters:,}"),
+                ("seconds", f"{summary.seconds:.1f} on {summary.device}"),
+            ],
+        )
+    )

@@ -1,0 +1,213 @@
+"""The fake Braket service, as the real SDK and boto3 see it."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sqdr.deploy.fakes
+from sqdr.deploy.fakes import FakeBraket, reupload_openqasm
+from sqdr.deploy.fakes.braket_devices import qpu_capabilities, simulator_capabilities
+from sqdr.export.to_openqasm import to_openqasm
+from sqdr.specification import HeadSpec
+
+ENDED = ("COMPLETED", "FAILED", "CANCELLED")
+# Not in FakeBraket.environment(), but a developer's machine may have them.
+OTHER_VARIABLES = (
+    "AWS_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "AMZN_BRAKET_TASK_RESULTS_S3_URI",
+    "AMZN_BRAKET_JOB_TOKEN",
+)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBraket]:
+    for name in OTHER_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    with FakeBraket() as service:
+        for key, value in service.environment().items():
+            monkeypatch.setenv(key, value)
+        yield service
+
+
+def _program() -> Any:
+    from braket.ir.openqasm import Program
+
+    source = reupload_openqasm(np.zeros((1, 2, 3)), "none", 1)
+    return Program(source=source, inputs={"x_0_1": np.pi, "x_1_1": 0.0})
+
+
+def _device(arn: str) -> Any:
+    from braket.aws import AwsDevice
+
+    return AwsDevice(arn)
+
+
+def _finish(task: Any) -> str:
+    for _ in range(100):
+        if task.state() in ENDED:
+            return str(task.state(use_cached_value=True))
+    raise AssertionError("the task did not end")
+
+
+def test_module_exports_only_names_it_has() -> None:
+    assert sqdr.deploy.fakes.__all__
+    assert all(hasattr(sqdr.deploy.fakes, name) for name in sqdr.deploy.fakes.__all__)
+
+
+@pytest.mark.parametrize("features", [1, 3])
+@pytest.mark.parametrize("entangler", ["ring", "chain", "none"])
+def test_reupload_openqasm_writes_the_bytes_of_the_exporter(entangler: Any, features: Any) -> None:
+    weights = np.random.default_rng(0).normal(size=(2, 3, 3))
+    spec = HeadSpec(n_qubits=3, n_blocks=2, entangler=entangler, features_per_qubit=features)
+    assert reupload_openqasm(weights, entangler, features) == to_openqasm(weights, spec)
+
+
+def test_capabilities_pass_the_schemas_of_the_sdk() -> None:
+    from braket.device_schema.iqm import IqmDeviceCapabilities
+    from braket.device_schema.simulators import GateModelSimulatorDeviceCapabilities
+
+    qpu = IqmDeviceCapabilities.parse_raw(qpu_capabilities())
+    simulator = GateModelSimulatorDeviceCapabilities.parse_raw(simulator_capabilities())
+    assert (qpu.paradigm.qubitCount, simulator.paradigm.qubitCount) == (20, 34)
+    graph = qpu.paradigm.connectivity.connectivityGraph
+    # 4 x 5 lattice: 3 * 5 + 4 * 4 edges, each listed from both ends.
+    assert sum(len(near) for near in graph.values()) == 2 * 31
+    assert all(qubit in graph[other] for qubit, near in graph.items() for other in near)
+
+
+def test_sdk_reads_devices(fake: FakeBraket) -> None:
+    qpu, simulator = _device(fake.qpu_arn), _device(fake.simulator_arn)
+    assert (qpu.name, qpu.status, qpu.type.value, qpu.provider_name) == ("Garnet", "ONLINE", "QPU", "IQM")
+    assert (simulator.name, simulator.type.value) == ("SV1", "SIMULATOR")
+    assert qpu.topology_graph.number_of_edges() == 2 * 31
+
+
+def test_sdk_finds_devices(fake: FakeBraket) -> None:
+    from braket.aws import AwsSession
+
+    assert {found["deviceName"] for found in AwsSession().search_devices()} == {"SV1", "Garnet"}
+
+
+def test_sdk_runs_task_with_shots(fake: FakeBraket) -> None:
+    fake.polls_before_done = 2
+    task = _device(fake.qpu_arn).run(_program(), shots=20)
+    states = [task.state() for _ in range(3)]
+    assert states == ["RUNNING", "RUNNING", "COMPLETED"]
+    assert task.result().measurement_counts == {"10": 20}
+    (made,) = fake.tasks.values()
+    assert (made.device_arn, made.shots, made.action["inputs"]["x_1_1"]) == (fake.qpu_arn, 20, 0.0)
+
+
+def test_sdk_runs_exact_task(fake: FakeBraket) -> None:
+    from braket.ir.openqasm import Program
+
+    program = _program()
+    exact = Program(source=program.source + "#pragma braket result expectation z(q[0])\n", inputs=program.inputs)
+    task = _device(fake.simulator_arn).run(exact, shots=0)
+    assert _finish(task) == "COMPLETED"
+    assert task.result().values == pytest.approx([-1.0])
+
+
+def test_reverse_columns_says_so_in_measured_qubits(fake: FakeBraket) -> None:
+    fake.reverse_columns = True
+    task = _device(fake.simulator_arn).run(_program(), shots=5)
+    assert _finish(task) == "COMPLETED"
+    assert task.result().measured_qubits == [1, 0]
+    assert task.result().measurements.tolist() == [[0, 1]] * 5
+
+
+@pytest.mark.parametrize("outcome", ["FAILED", "CANCELLED"])
+def test_task_ends_as_asked(fake: FakeBraket, outcome: Any) -> None:
+    fake.outcomes = [(outcome, "it rained")]
+    device = _device(fake.simulator_arn)
+    first, second = device.run(_program(), shots=5), device.run(_program(), shots=5)
+    assert (_finish(first), _finish(second)) == (outcome, "COMPLETED")
+    assert first.metadata().get("failureReason") == ("it rained" if outcome == "FAILED" else None)
+    assert first.result() is None
+
+
+def test_task_can_be_cancelled_until_it_ends(fake: FakeBraket) -> None:
+    from botocore.exceptions import ClientError
+
+    device = _device(fake.simulator_arn)
+    task = device.run(_program(), shots=5)
+    device.aws_session.cancel_quantum_task(task.id)
+    assert task.state() == "CANCELLED"
+    with pytest.raises(ClientError, match="ConflictException"):
+        device.aws_session.cancel_quantum_task(task.id)
+
+
+def test_same_client_token_makes_one_task(fake: FakeBraket) -> None:
+    import boto3
+
+    client = boto3.client("braket")
+    request = {
+        "deviceArn": fake.simulator_arn,
+        "shots": 5,
+        "action": _program().json(),
+        "outputS3Bucket": "amazon-braket-fake",
+        "outputS3KeyPrefix": "tasks",
+        "clientToken": "the-same",
+    }
+    arns = {client.create_quantum_task(**request)["quantumTaskArn"] for _ in range(2)}
+    assert arns == set(fake.tasks)
+    assert len(arns) == 1
+
+
+def test_offline_device_refuses_tasks(fake: FakeBraket) -> None:
+    from botocore.exceptions import ClientError
+
+    device = _device(fake.simulator_arn)
+    fake.set_status(fake.simulator_arn, "OFFLINE")
+    with pytest.raises(ClientError, match="DeviceOfflineException"):
+        device.run(_program(), shots=5)
+    assert fake.tasks == {}
+    assert _device(fake.simulator_arn).status == "OFFLINE"
+
+
+def test_unknown_arns_are_not_found(fake: FakeBraket) -> None:
+    import boto3
+    from botocore.exceptions import ClientError
+
+    client = boto3.client("braket")
+    arn = "arn:aws:braket:us-west-2:123456789012:quantum-task/none"
+    calls: list[Any] = [
+        lambda: client.get_device(deviceArn="arn:aws:braket:::device/qpu/x/y"),
+        lambda: client.get_quantum_task(quantumTaskArn=arn),
+        lambda: client.cancel_quantum_task(quantumTaskArn=arn),
+    ]
+    for call in calls:
+        with pytest.raises(ClientError, match="ResourceNotFoundException"):
+            call()
+
+
+def test_s3_keeps_objects(fake: FakeBraket) -> None:
+    import boto3
+    from botocore.exceptions import ClientError
+
+    client = boto3.client("s3")
+    client.put_object(Bucket="some-bucket", Key="a/b c", Body=b"text")
+    assert client.head_object(Bucket="some-bucket", Key="a/b c")["ContentLength"] == 4
+    assert client.get_object(Bucket="some-bucket", Key="a/b c")["Body"].read() == b"text"
+    with pytest.raises(ClientError, match="NoSuchKey"):
+        client.get_object(Bucket="some-bucket", Key="none")
+
+
+def test_fake_listens_on_loopback_only_and_stops() -> None:
+    service = FakeBraket()
+    with pytest.raises(RuntimeError, match="listens only inside"):
+        _ = service.url
+    with service:
+        url = service.url
+        assert url.startswith("http://127.0.0.1:")
+        request = urllib.request.Request(f"{url}/devices", data=b"{}", method="POST")
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            assert len(json.load(answer)["devices"]) == 2
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(f"{url}/devices", timeout=5)
