@@ -9,12 +9,14 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sqdr.backends import EncoderBackend, HeadBackend
 from sqdr.coding import encode_images
+from sqdr.errors import ConfigError
 from sqdr.head import HeadParameters, counts_to_angles, readout
 from sqdr.specification import ModelSpec
 
@@ -22,6 +24,11 @@ __all__ = ["Bridge", "Passed", "StageTimes"]
 
 # How long either side waits before it looks whether the other is still there.
 POLL_S = 0.1
+# How long leaving early waits for the chunk under way, or for the source's next image.
+LEAVE_S = 5.0
+
+Waiting: TypeAlias = "queue.Queue[NDArray[np.int64] | BaseException | None]"
+"""Spike counts, then None at the end or the error that ended the encoder's side."""
 
 
 @dataclass
@@ -68,44 +75,54 @@ class Bridge:
     parameters: HeadParameters
     max_waiting: int = 4
     times: StageTimes = field(default_factory=StageTimes)
+    _is_encoding: bool = field(default=False, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.max_waiting < 1:  # a queue of size 0 has no bound
+            raise ConfigError(f"`max_waiting` must be at least 1, got {self.max_waiting}.")
 
     def run(self, chunks: Iterable[NDArray[np.uint8]]) -> Iterator[Passed]:
         """Yield one `Passed` for each chunk (n, C, H, W) uint8, in order.
 
-        Leaving the iteration early stops the encoder's side after the chunk that it is in.
+        Leaving the iteration early stops the encoder's side after the chunk that it is in; the encoder
+        is closed only if that chunk takes too long, or after Ctrl-C.
 
         Raises:
             SqdrError: whatever either backend raises.
         """
-        waiting: queue.Queue[NDArray[np.int64] | BaseException | None] = queue.Queue(self.max_waiting)
+        waiting: Waiting = queue.Queue(self.max_waiting)
         stopped = threading.Event()
-        producer = threading.Thread(target=self._produce, args=(chunks, waiting, stopped), name="sqdr-encoder")
+        # daemon: a source that never gives its next image must not keep the process alive
+        producer = threading.Thread(
+            target=self._produce, args=(chunks, waiting, stopped), name="sqdr-encoder", daemon=True
+        )
         start = time.perf_counter()
         producer.start()
         try:
             while True:
                 item = _get(waiting, producer)
                 if item is None:
+                    producer.join()
                     return
                 if isinstance(item, BaseException):
                     raise item
                 yield self._head_side(item)
                 self.times.total = time.perf_counter() - start
-        except BaseException:
-            # an encode call under way would hold the caller up to its time-out
-            if producer.is_alive() and not stopped.is_set():
-                stopped.set()
+        except BaseException as error:
+            stopped.set()
+            producer.join(2 * POLL_S if isinstance(error, KeyboardInterrupt) else LEAVE_S)
+            if producer.is_alive() and self._is_encoding:
+                # the call under way would hold the caller up to its time-out
                 self.encoder.close()
+                producer.join(LEAVE_S)
             raise
         finally:
-            stopped.set()
-            producer.join()
             self.times.total = time.perf_counter() - start
 
     def _produce(
         self,
         chunks: Iterable[NDArray[np.uint8]],
-        waiting: "queue.Queue[NDArray[np.int64] | BaseException | None]",
+        waiting: Waiting,
         stopped: threading.Event,
     ) -> None:
         last: BaseException | None = None
@@ -121,7 +138,11 @@ class Bridge:
         start = time.perf_counter()
         spikes = encode_images(images, self.spec.coding)
         coded = time.perf_counter()
-        counts = self.encoder.encode(spikes)
+        self._is_encoding = True
+        try:
+            counts = self.encoder.encode(spikes)
+        finally:
+            self._is_encoding = False
         self.times.coding += coded - start
         self.times.encoder += time.perf_counter() - coded
         return counts
@@ -135,7 +156,7 @@ class Bridge:
         return Passed(counts, expectations, logits)
 
 
-def _put(waiting: "queue.Queue[object]", item: object, stopped: threading.Event) -> bool:
+def _put(waiting: Waiting, item: NDArray[np.int64] | BaseException | None, stopped: threading.Event) -> bool:
     while not stopped.is_set():
         try:
             waiting.put(item, timeout=POLL_S)
@@ -145,9 +166,7 @@ def _put(waiting: "queue.Queue[object]", item: object, stopped: threading.Event)
     return False
 
 
-def _get(
-    waiting: "queue.Queue[NDArray[np.int64] | BaseException | None]", producer: threading.Thread
-) -> NDArray[np.int64] | BaseException | None:
+def _get(waiting: Waiting, producer: threading.Thread) -> NDArray[np.int64] | BaseException | None:
     while True:
         try:
             return waiting.get(timeout=POLL_S)

@@ -27,10 +27,15 @@ def read_input(text: str, input_shape: tuple[int, int, int], data_root: Path | N
         ShapeError: not the model's image size.
     """
     path = Path(text)
-    if path.is_dir():
-        found = _from_folder(path)
-    elif path.is_file():
-        images = read_array(path)
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+        files = sorted(path.iterdir()) if is_folder else []
+    except OSError as error:
+        raise DataError(f"`input` {text!r} cannot be read: {error.strerror}. Check the path.") from error
+    if is_folder:
+        found = _from_files(path, [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES])
+    elif is_file:
+        images = check_images(read_array(path), input_shape)
         found = Images(images=images, labels=None, sample_ids=tuple(f"{path.name}/{i}" for i in range(len(images))))
     else:
         name, colon, part = text.partition(":")
@@ -43,9 +48,8 @@ def read_input(text: str, input_shape: tuple[int, int, int], data_root: Path | N
     return Images(images=check_images(found.images, input_shape), labels=found.labels, sample_ids=found.sample_ids)
 
 
-def _from_folder(folder: Path) -> Images:
+def _from_files(folder: Path, files: list[Path]) -> Images:
     """Images of a flat folder, sorted by name; without labels."""
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         raise DataError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}). Give another folder.")
     images = read_images(files)

@@ -15,7 +15,7 @@ from sqdr.bundle import Bundle
 from sqdr.coding import check_images, encode_images
 from sqdr.deploy.bridge import Bridge, Passed, StageTimes
 from sqdr.deploy.heads.devices import open_head
-from sqdr.errors import ConfigError, NotEqualError
+from sqdr.errors import BackendError, ConfigError, NotEqualError
 from sqdr.head import counts_to_angles
 from sqdr.plugins import load_plugin
 
@@ -73,6 +73,7 @@ class Pipeline:
         self.seconds = StageTimes()
         self._parameters = bundle.head_parameters()
         self._stack = contextlib.ExitStack()
+        self._is_open = False
 
     def __enter__(self) -> "Pipeline":
         with contextlib.ExitStack() as stack:
@@ -81,6 +82,7 @@ class Pipeline:
             stack.enter_context(self.head)
             self._check_golden()
             self._stack = stack.pop_all()
+        self._is_open = True
         return self
 
     def __exit__(
@@ -90,6 +92,7 @@ class Pipeline:
 
     def close(self) -> None:
         """End both backends; safe to call twice."""
+        self._is_open = False
         self._stack.close()
 
     def predict(self, images: NDArray[np.uint8]) -> Predictions:
@@ -101,6 +104,7 @@ class Pipeline:
         Raises:
             ShapeError: not the model's image size or channels.
             DataError: not uint8, or empty.
+            BackendError: the pipeline is not open.
         """
         checked = check_images(images, self.bundle.manifest.model.encoder.input_shape)
         passed = list(self._run(checked[i : i + CHUNK_SAMPLES] for i in range(0, len(checked), CHUNK_SAMPLES)))
@@ -119,7 +123,14 @@ class Pipeline:
         Args:
             images: each (C, H, W) uint8, or (H, W) for one channel; taken as the encoder is ready.
             chunk_samples: images that the encoder takes at once; 1 gives each result soonest.
+
+        Raises:
+            ShapeError: not the model's image size or channels.
+            DataError: an image is not uint8.
+            BackendError: the pipeline is not open.
         """
+        if chunk_samples < 1:
+            raise ConfigError(f"`chunk_samples` must be at least 1, got {chunk_samples}.")
         for passed in self._run(self._chunks(images, chunk_samples)):
             for row in zip(passed.counts, passed.expectations, passed.logits, strict=True):
                 yield Prediction(*row, predicted=int(row[2].argmax()))
@@ -136,6 +147,8 @@ class Pipeline:
             yield np.stack(waiting)
 
     def _run(self, chunks: Iterable[NDArray[np.uint8]]) -> Iterator[Passed]:
+        if not self._is_open:  # the golden samples were not checked
+            raise BackendError("the pipeline is not open. Use it in a `with` statement.")
         bridge = Bridge(self.encoder, self.head, self.bundle.manifest.model, self._parameters)
         self.seconds = bridge.times
         return bridge.run(chunks)
@@ -154,7 +167,7 @@ class Pipeline:
             return
         angles = counts_to_angles(golden.counts[:1], spec.coding.n_steps, self._parameters.scale_rad, spec.head)
         difference = np.abs(self.head.expectations(angles) - golden.expectations[:1]).max()
-        if difference > EXACT_TOLERANCE:
+        if not difference <= EXACT_TOLERANCE:  # NaN is no agreement
             raise NotEqualError(
                 f"device '{self.head.name}' differs from the trained model by {difference:.1e} in <Z> of a golden "
                 "sample and will not serve. Run `sqdr verify` to see where."

@@ -1,6 +1,7 @@
 """Write the results of a run: one row per sample, a summary, and a confusion matrix."""
 
 import contextlib
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ __all__ = ["ResultFormat", "ResultWriter", "confusion_matrix", "draw_confusion",
 
 ResultFormat = Literal["jsonl", "parquet"]
 SUMMARY = "summary.json"
+PARTIAL = "results.partial.jsonl"
 
 
 class ResultWriter:
@@ -30,7 +32,7 @@ class ResultWriter:
     def __init__(self, folder: Path, form: ResultFormat) -> None:
         self.folder = folder
         self.form = form
-        self.partial = folder / "results.partial.jsonl"
+        self.partial = folder / PARTIAL
         with storage_errors(self.partial):
             self._file = self.partial.open("w", encoding="utf-8")
 
@@ -74,17 +76,21 @@ def open_results(folder: Path, form: ResultFormat, *, overwrite: bool = False) -
     """Yield a writer into ``folder``.
 
     Raises:
-        StorageError: the folder holds earlier results and ``overwrite`` is not set, or cannot be written.
+        StorageError: the folder holds earlier results, whole or broken off, and ``overwrite`` is not set;
+            or it cannot be written.
         MissingDependencyError: Parquet without pyarrow.
     """
     if form == "parquet":
         _pyarrow()
-    earlier = [name for name in ("results.jsonl", "results.parquet", SUMMARY) if (folder / name).exists()]
+    with storage_errors(folder):
+        names = ("results.jsonl", "results.parquet", SUMMARY, PARTIAL)
+        # a run that broke off before its first row left nothing to keep
+        earlier = [path.name for path in map(folder.joinpath, names) if path.exists() and path.stat().st_size]
     if earlier and not overwrite:
         raise StorageError(f"{folder} holds {earlier[0]} already. Choose another --out, or add --overwrite.")
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (*earlier, "confusion.png"):
+        for name in (*names, "confusion.png"):
             (folder / name).unlink(missing_ok=True)
     writer = ResultWriter(folder, form)
     try:
@@ -122,8 +128,9 @@ def draw_confusion(matrix: NDArray[np.int64], class_names: tuple[str, ...], out:
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
     axes.set_title(title, fontsize=10)
-    with storage_errors(out):
-        figure.savefig(out, dpi=120)
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=120)
+    write_atomically(out, png.getvalue())
 
 
 def _pyarrow() -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from sqdr.deploy.inputs import read_input
 from sqdr.deploy.pipeline import open_bundle
 from sqdr.deploy.results import ResultFormat, confusion_matrix, draw_confusion, open_results
+from sqdr.errors import DataError
 
 __all__ = ["run_bundle"]
 
@@ -56,6 +57,9 @@ def run_bundle(
     with pipeline.bundle:
         images = read_input(source, manifest.model.encoder.input_shape, data_root)
         images = images[:limit] if limit is not None else images
+        n_classes = len(manifest.class_names)
+        if images.labels is not None and images.labels.max() >= n_classes:
+            raise DataError(f"{source} has the label {images.labels.max()}, the model only {n_classes} classes.")
         with open_results(Path(out), form, overwrite=overwrite) as writer, pipeline:
             predicted = []
             for index, prediction in enumerate(pipeline.stream(images.images)):
@@ -66,7 +70,7 @@ def run_bundle(
                     advance(1)
             accuracy = None
             if images.labels is not None:
-                matrix = confusion_matrix(images.labels, np.array(predicted), len(manifest.class_names))
+                matrix = confusion_matrix(images.labels, np.array(predicted), n_classes)
                 accuracy = float(np.trace(matrix) / matrix.sum())
                 title = f"{source} on {device}: {accuracy:.4f}"
                 draw_confusion(matrix, manifest.class_names, Path(out) / "confusion.png", title)

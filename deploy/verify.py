@@ -11,7 +11,7 @@ from sqdr.bundle import Bundle
 from sqdr.coding import encode_images
 from sqdr.deploy.heads.devices import open_head
 from sqdr.deploy.inputs import read_input
-from sqdr.errors import MissingDependencyError
+from sqdr.errors import MissingDependencyError, NotEqualError
 from sqdr.head import counts_to_angles
 from sqdr.plugins import load_plugin, plugin_names
 from sqdr.strict import StrictModel
@@ -20,6 +20,8 @@ __all__ = ["VerifyRow", "compare_expectations", "compare_spikes", "verify_bundle
 
 # Both sides compute in float64; what differs is the order of some thousand additions.
 EXPECTATION_TOLERANCE = 1e-10
+# Of two <Z>, each in [-1, 1]; also what is stated for one that is no number.
+MAX_DIFFERENCE = 2.0
 HEADS = ("pennylane:default.qubit", "local:braket-sv")
 # Encoders from most to least trusted: each is compared with the first that runs.
 ENCODER_ORDER = ("slayer", "lava")
@@ -72,6 +74,7 @@ def compare_spikes(
     source: str, target: str, expected: NDArray[np.uint8], found: NDArray[np.uint8], seconds: float
 ) -> VerifyRow:
     """Compare two arrays of spikes (N, F, T): equal means not one differs."""
+    _check_shapes(source, target, expected.shape, found.shape)
     differs = expected != found
     where = ""
     if differs.any():
@@ -97,8 +100,9 @@ def compare_expectations(
     source: str, target: str, expected: NDArray[np.float64], found: NDArray[np.float64], seconds: float
 ) -> VerifyRow:
     """Compare <Z> (N, n_qubits) of two exact simulations to 1e-10."""
+    _check_shapes(source, target, expected.shape, found.shape)
     difference = np.abs(expected - found)
-    differs = difference > EXPECTATION_TOLERANCE
+    differs = ~(difference <= EXPECTATION_TOLERANCE)  # NaN is no agreement
     where = ""
     if differs.any():
         sample, qubit = (int(i) for i in np.argwhere(differs)[0])
@@ -112,11 +116,16 @@ def compare_expectations(
         n_samples=len(expected),
         n_compared=expected.size,
         n_different=int(differs.sum()),
-        max_abs_difference=float(difference.max(initial=0)),
+        max_abs_difference=float(np.nan_to_num(difference, nan=MAX_DIFFERENCE).max(initial=0)),
         seconds=seconds,
         equal=not differs.any(),
         where=where,
     )
+
+
+def _check_shapes(source: str, target: str, expected: tuple[int, ...], found: tuple[int, ...]) -> None:
+    if expected != found:  # arrays of other shapes might broadcast, or not compare at all
+        raise NotEqualError(f"{source} gives an array {expected} and {target} one {found}. Check the backend.")
 
 
 def _verify_encoders(bundle: Bundle, spikes: NDArray[np.uint8]) -> tuple[list[VerifyRow], NDArray[np.uint8]]:

@@ -78,7 +78,7 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     return {_unpack(k, tensors): _unpack(v, tensors) for k, v in value[PAIRS]}
 
 
-class SafetensorsCheckpoints(CheckpointIO):
+class SafetensorsCheckpoints(CheckpointIO):  # type: ignore[misc]
     """Lets Lightning save and resume through `save_checkpoint` and `load_checkpoint`."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:

@@ -3,32 +3,44 @@
 import csv
 from pathlib import Path
 
-from sqdr.storage import storage_errors
+from sqdr.storage import storage_errors, write_atomically
 
-__all__ = ["draw_curves", "read_metrics"]
+__all__ = ["Metrics", "draw_curves", "merge_metrics", "write_metrics"]
 
-
-def read_metrics(path: Path) -> dict[str, list[tuple[int, float]]]:
-    """Return (epoch, value) pairs by metric from Lightning's metrics.csv."""
-    series: dict[str, list[tuple[int, float]]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            for name, value in row.items():
-                if value and name not in ("epoch", "step"):
-                    series.setdefault(name, []).append((int(row["epoch"]), float(value)))
-    return series
+Metrics = dict[str, dict[int, float]]
+"""Metric name to epoch (from 0) to value."""
 
 
-def draw_curves(metrics: Path, out: Path, title: str) -> None:
+def merge_metrics(logs: list[Path]) -> Metrics:
+    """Return the metrics of a run from Lightning's logs; where starts overlap, the later one counts."""
+    metrics: Metrics = {}
+    for path in logs:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                for name, value in row.items():
+                    if value and name not in ("epoch", "step"):
+                        metrics.setdefault(name, {})[int(row["epoch"])] = float(value)
+    return metrics
+
+
+def write_metrics(metrics: Metrics, path: Path) -> None:
+    """Write one row per epoch and one column per metric."""
+    names = sorted(metrics)
+    epochs = sorted({epoch for values in metrics.values() for epoch in values})
+    lines = [",".join(["epoch", *names])]
+    lines += [",".join([str(epoch), *(str(metrics[name].get(epoch, "")) for name in names)]) for epoch in epochs]
+    write_atomically(path, "\n".join([*lines, ""]).encode())
+
+
+def draw_curves(metrics: Metrics, out: Path, title: str) -> None:
     """Write a PNG with the loss on the left and the accuracy on the right."""
     from matplotlib.figure import Figure
 
-    series = read_metrics(metrics)
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for part, label in (("train", "training"), ("val", "validation")):
-            points = series.get(f"{part}_{quantity}", [])
-            axes.plot([epoch + 1 for epoch, _ in points], [value for _, value in points], marker=".", label=label)
+            values = metrics.get(f"{part}_{quantity}", {})
+            axes.plot([epoch + 1 for epoch in values], list(values.values()), marker=".", label=label)
         axes.set_xlabel("epoch")
         axes.set_ylabel("cross-entropy" if quantity == "loss" else "accuracy")
         axes.grid(alpha=0.3)

@@ -14,7 +14,7 @@ from sqdr.train.joint import JointModel, float_spikes
 __all__ = ["JointTraining"]
 
 
-class JointTraining(lightning.LightningModule):
+class JointTraining(lightning.LightningModule):  # type: ignore[misc]
     """Cross-entropy, Adam with one learning rate for each half, a cosine to zero over all steps."""
 
     def __init__(self, model: JointModel, training: TrainingConfig, n_steps: int) -> None:

@@ -5,7 +5,7 @@ import logging
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import lightning
@@ -20,7 +20,7 @@ from sqdr.storage import storage_errors, write_atomically
 from sqdr.train.batches import CodedImages, batches
 from sqdr.train.checkpoint import SafetensorsCheckpoints, load_checkpoint
 from sqdr.train.config import TrainConfig, TrainingConfig, resolve_model
-from sqdr.train.curves import draw_curves
+from sqdr.train.curves import draw_curves, merge_metrics, write_metrics
 from sqdr.train.encoder.initialisation import wake_layers
 from sqdr.train.joint import JointModel, float_spikes, n_trained_parameters
 from sqdr.train.lightning_module import JointTraining
@@ -45,7 +45,14 @@ def load_data(config: TrainConfig) -> DataSplits:
     return data
 
 
-def run_training(config: TrainConfig, out: Path, *, overwrite: bool = False, progress: bool = False) -> RunSummary:
+def run_training(
+    config: TrainConfig,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    progress: bool = False,
+    callbacks: Sequence[Callback] = (),
+) -> RunSummary:
     """Train from scratch into the folder ``out``.
 
     Args:
@@ -53,6 +60,7 @@ def run_training(config: TrainConfig, out: Path, *, overwrite: bool = False, pro
         out: made if missing; an earlier run there is replaced only with ``overwrite``.
         overwrite: replace an earlier run.
         progress: show a progress bar on standard error.
+        callbacks: further Lightning callbacks.
 
     Raises:
         StorageError: ``out`` is in the way or cannot be written.
@@ -67,7 +75,7 @@ def run_training(config: TrainConfig, out: Path, *, overwrite: bool = False, pro
     with storage_errors(run.root):
         write_atomically(run.config, config.to_yaml().encode())
         write_atomically(run.model, spec.model_dump_json(indent=2).encode())
-    return _fit(config, data, run, accelerator, progress=progress, is_resumed=False)
+    return _fit(config, data, run, accelerator, progress=progress, is_resumed=False, callbacks=callbacks)
 
 
 def resume_training(out: Path, *, n_epochs: int | None = None, progress: bool = False) -> RunSummary:
@@ -102,6 +110,7 @@ def _fit(
     *,
     progress: bool,
     is_resumed: bool,
+    callbacks: Sequence[Callback] = (),
 ) -> RunSummary:
     start = time.perf_counter()
     training = config.training
@@ -115,16 +124,20 @@ def _fit(
             spikes, _ = sample[list(range(len(sample)))]
             wake_layers(model.encoder, float_spikes(spikes), config.encoder.initial_rate)
         module = JointTraining(model, training, training.n_epochs * len(train_batches))
-        best = ModelCheckpoint(run.best.parent, filename="best", monitor=MONITOR, mode="max", save_last=True)
+        best = ModelCheckpoint(
+            run.best.parent, filename="best", monitor=MONITOR, mode="max", save_last=True, enable_version_counter=False
+        )
         best.FILE_EXTENSION = run.best.suffix
         with storage_errors(run.root):
-            trainer = _trainer(training, run, best, accelerator, progress)
+            trainer = _trainer(training, run, [best, *callbacks], accelerator, progress)
             trainer.fit(module, train_batches, val_batches, ckpt_path=str(run.last) if is_resumed else None)
             if trainer.interrupted:
                 raise KeyboardInterrupt
         load_weights(model.cpu(), run.best)
         with storage_errors(run.root):
-            draw_curves(run.root / "metrics.csv", run.root / "curves.png", f"{data.name}, seed {training.seed}")
+            metrics = merge_metrics(run.attempts)
+            write_metrics(metrics, run.root / "metrics.csv")
+            draw_curves(metrics, run.root / "curves.png", f"{data.name}, seed {training.seed}")
         summary = RunSummary(
             data=data.name,
             seed=training.seed,
@@ -153,9 +166,8 @@ def accuracy(model: JointModel, images: Images) -> float:
 
 
 def _trainer(
-    training: TrainingConfig, run: RunFolder, best: ModelCheckpoint, accelerator: str, progress: bool
+    training: TrainingConfig, run: RunFolder, callbacks: list[Callback], accelerator: str, progress: bool
 ) -> lightning.Trainer:
-    callbacks: list[Callback] = [best]
     if training.early_stop_patience is not None:
         callbacks.append(EarlyStopping(MONITOR, patience=training.early_stop_patience, mode="max"))
     if progress:
@@ -166,7 +178,8 @@ def _trainer(
         max_epochs=training.n_epochs,
         callbacks=callbacks,
         logger=[
-            CSVLogger(str(run.root), name="", version=""),
+            # a resumed run must not overwrite what was logged before the break
+            CSVLogger(str(run.root), name="logs", version=f"attempt-{len(run.attempts)}"),
             TensorBoardLogger(str(run.root), name="", version="tensorboard"),
         ],
         plugins=[SafetensorsCheckpoints()],

@@ -38,8 +38,8 @@ class RunSummary(StrictModel):
 class RunFolder:
     """Paths and readers of one run.
 
-    Holds ``config.yaml``, ``model.json``, ``metrics.csv``, ``tensorboard/``, ``checkpoints/best`` and
-    ``last`` (safetensors), ``curves.png`` and, when finished, ``summary.json``.
+    Holds ``config.yaml``, ``model.json``, ``logs/``, ``tensorboard/``, ``checkpoints/best`` and ``last``
+    (safetensors) and, when finished, ``metrics.csv``, ``curves.png`` and ``summary.json``.
     """
 
     root: Path
@@ -53,6 +53,12 @@ class RunFolder:
     def model(self) -> Path:
         """The model specification."""
         return self.root / "model.json"
+
+    @property
+    def attempts(self) -> list[Path]:
+        """Lightning's log of each start of the run, first to last."""
+        found = (self.root / "logs").glob("attempt-*/metrics.csv")
+        return sorted(found, key=lambda path: int(path.parent.name.removeprefix("attempt-")))
 
     @property
     def summary(self) -> Path:

@@ -53,7 +53,8 @@ class SlayerBackend:
 
     def encode(self, spikes: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Return spike counts (N, F) for coded images (N, C, H, W, T)."""
-        return self.spike_trains(spikes).sum(axis=-1, dtype=np.int64)
+        counts: NDArray[np.int64] = self.spike_trains(spikes).sum(axis=-1, dtype=np.int64)
+        return counts
 
     def spike_trains(self, spikes: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return output spikes (N, F, T)."""

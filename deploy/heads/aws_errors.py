@@ -62,12 +62,13 @@ def clean(message: object) -> str:
     return text
 
 
-def translate(error: Exception, doing: str) -> BackendError | DeviceError:
+def translate(error: Exception, doing: str, otherwise: type[BackendError] = TaskError) -> BackendError | DeviceError:
     """Return sqdr's error for one that boto3 or the Braket SDK raised.
 
     Args:
         error: what was raised.
         doing: what sqdr was doing, for the message.
+        otherwise: the class of an error that is neither the credentials' nor the device's fault.
     """
     kind = type(error).__name__
     if kind in CREDENTIAL_EXCEPTIONS:
@@ -82,4 +83,4 @@ def translate(error: Exception, doing: str) -> BackendError | DeviceError:
         return CredentialsError(f"{doing}: AWS refused the credentials ({code}). {HOW_TO_SIGN_IN}")
     if code in DEVICE_CODES:
         return DeviceError(f"{doing}: {code}: {reason}. Choose another device or try later.")
-    return TaskError(f"{doing}: {code}: {reason}")
+    return otherwise(f"{doing}: {code}: {reason}")

@@ -13,7 +13,7 @@ from sqdr.deploy.heads.aws_errors import HOW_TO_SIGN_IN, clean, translate
 from sqdr.deploy.heads.base import HeadBase, check_limits, check_shots, import_extra
 from sqdr.deploy.heads.braket_local import columns_to_expectations
 from sqdr.deploy.heads.openqasm import ReuploadProgram
-from sqdr.errors import BackendTimeoutError, CredentialsError, DeviceError, SqdrError, TaskError
+from sqdr.errors import BackendError, BackendTimeoutError, CredentialsError, DeviceError, SqdrError, TaskError
 from sqdr.hw_configs import BraketQpu, BraketSimulator
 from sqdr.hw_configs.schema import ARN_PATTERN
 
@@ -104,7 +104,7 @@ class BraketAwsHead(HeadBase):
         except ValueError as error:  # the SDK's own "not found"
             raise DeviceError(f"{self.name}: {clean(error)}. Check the ARN and the region.") from None
         except Exception as error:
-            raise translate(error, f"opening {self.name}") from None
+            raise translate(error, f"opening {self.name}", BackendError) from None
         self._check_device(device)
         return device
 

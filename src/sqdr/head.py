@@ -70,7 +70,7 @@ class HeadParameters:
 
 
 def counts_to_angles(
-    counts: NDArray[np.integer], n_steps: int, scale_rad: NDArray[np.float64], spec: HeadSpec
+    counts: NDArray[np.int64], n_steps: int, scale_rad: NDArray[np.float64], spec: HeadSpec
 ) -> NDArray[np.float64]:
     """Return the ``Rot`` angles of each sample.
 

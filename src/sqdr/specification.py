@@ -69,12 +69,14 @@ class CodingSpec(StrictModel):
     @property
     def message_bits(self) -> int:
         """Bits of one input spike's payload; 0 when spikes are binary."""
-        return {"graded": self.bits, "weighted_phase": 8}.get(self.kind, 0)
+        return self.bits if self.kind == "graded" else 8 if self.kind == "weighted_phase" else 0
 
     @property
     def max_payload(self) -> int:
         """The largest value that one input spike carries."""
-        return {"graded": 2**self.bits - 1, "weighted_phase": 128}.get(self.kind, 1)
+        if self.kind == "graded":
+            return int(2**self.bits - 1)
+        return 128 if self.kind == "weighted_phase" else 1
 
 
 class NeuronSpec(StrictModel):

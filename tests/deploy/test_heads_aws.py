@@ -16,6 +16,7 @@ from sqdr.deploy.fakes import FakeBraket, reupload_openqasm
 from sqdr.deploy.heads import BraketAwsHead, open_head
 from sqdr.deploy.heads.aws_errors import clean, translate
 from sqdr.errors import (
+    BackendError,
     BackendTimeoutError,
     CredentialsError,
     DataError,
@@ -315,6 +316,17 @@ def test_missing_region_is_said(fake: FakeBraket, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(DeviceError, match="Set AWS_REGION"), _head(fake):
         pass
+
+
+def test_unreachable_service_is_a_backend_error(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Port 1 of the loopback refuses at once; one attempt spares the waits between retries.
+    monkeypatch.setattr("sqdr.deploy.heads.braket_aws.MAX_ATTEMPTS", 1)
+    for name in ("AWS_ENDPOINT_URL_BRAKET", "BRAKET_ENDPOINT"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with pytest.raises(BackendError, match=r"opening .*EndpointConnectionError") as caught, _head(fake):
+        pass
+    assert type(caught.value) is BackendError
+    _assert_tells_no_secret(caught.value)
 
 
 @pytest.mark.parametrize(

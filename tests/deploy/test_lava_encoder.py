@@ -11,10 +11,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sqdr.backends import EncoderBackend
 from sqdr.deploy.encoders.lava import LavaEncoder
-from sqdr.errors import BackendError, BundleError, ConfigError, DataError, ShapeError
+from sqdr.deploy.encoders.lava.frames import Frame, FrameDecoder, FrameError
+from sqdr.errors import BackendError, BundleError, ConfigError, DataError, MissingDependencyError, ShapeError
 from sqdr.timing import Timing
 
 needs_lava = pytest.mark.skipif(
@@ -23,6 +26,7 @@ needs_lava = pytest.mark.skipif(
 )
 
 N_OUTPUTS = 9
+TIMING = Timing(n_steps=8, period=8, n_layers=3)
 # The stock worker without the import of torch, which takes most of its start.
 QUICK_WORKER = Path(__file__).parent / "lava_fault_worker.py"
 
@@ -207,6 +211,56 @@ def test_encoder_rejects_a_missing_file(tmp_path):
         LavaEncoder(tmp_path / "encoder.net", input_shape=(1, 8, 8), n_outputs=9, timing=TIMING)
 
 
+@pytest.mark.parametrize("is_variable", [True, False])
+def test_encoder_says_what_to_set_when_the_python_cannot_be_run(tmp_path, monkeypatch, is_variable):
+    path = tmp_path / "encoder.net"
+    path.touch()
+    python = str(tmp_path / "python")
+    monkeypatch.setenv("SQDR_LAVA_PYTHON", python if is_variable else sys.executable)
+    encoder = LavaEncoder(
+        path, input_shape=(1, 8, 8), n_outputs=9, timing=TIMING, python=None if is_variable else python
+    )
+    with pytest.raises(MissingDependencyError, match=r"cannot be run: No such file.*SQDR_LAVA_PYTHON"), encoder:
+        pass
+
+
+@settings(deadline=None)
+@given(
+    header=st.dictionaries(st.sampled_from("abc"), st.integers() | st.text(max_size=5)),
+    shape=st.none() | st.lists(st.integers(0, 4), max_size=4),
+    dtype=st.sampled_from([np.uint8, np.int64]),
+    piece=st.integers(1, 50),
+)
+def test_frames_survive_any_division_into_pieces(header, shape, dtype, piece):
+    array = None if shape is None else np.arange(np.prod(shape, dtype=int)).astype(dtype).reshape(shape)
+    data = Frame(header, array).encode() * 2
+    decoder, found = FrameDecoder(), []
+    for start in range(0, len(data), piece):
+        found += decoder.feed(data[start : start + piece])
+    assert [frame.header for frame in found] == [header, header]
+    for frame in found:
+        if array is None:
+            assert frame.array is None
+        else:
+            assert frame.array.dtype == dtype
+            np.testing.assert_array_equal(frame.array, array)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\xff" * 12, "cannot hold"),
+        (bytes([0, 0, 0, 2, *[0] * 8]) + b"{,", "not a frame"),
+        (bytes([0, 0, 0, 2, *[0] * 8]) + b"[]", "not a frame"),
+        (Frame(array=np.zeros(3, np.uint8)).encode().replace(b"uint8", b"float"), "is not allowed"),
+        (Frame(array=np.zeros(3, np.uint8)).encode().replace(b"[3]", b"[4]"), "not a frame"),
+    ],
+)
+def test_frame_decoder_rejects_other_bytes(data, message):
+    with pytest.raises(FrameError, match=message):
+        FrameDecoder().feed(data)
+
+
 def test_from_bundle_reads_the_manifest(tmp_path):
     (tmp_path / "encoder.net").touch()
     model = SimpleNamespace(
@@ -217,6 +271,3 @@ def test_from_bundle_reads_the_manifest(tmp_path):
     bundle = SimpleNamespace(path_of=lambda name: tmp_path / name, manifest=SimpleNamespace(model=model, timing=TIMING))
     encoder = LavaEncoder.from_bundle(bundle, timeout_s=5.0)
     assert (encoder.name, encoder.worker_pid) == ("lava", None)
-
-
-TIMING = Timing(n_steps=8, period=8, n_layers=3)

@@ -29,4 +29,6 @@ def load(root: Path | None = None) -> DataSplits:
     labels = read_idx(find_idx(folders, "t10k-labels-idx1-ubyte"), 1)
     if len(images) != len(labels) or len(images) != sum(SIZES):
         raise DataError(f"MNIST's test files must hold 10000 images and labels, got {len(images)} and {len(labels)}.")
-    return split_by_order("mnist10k", images, labels, np.arange(len(images)), SIZES, tuple("0123456789"))
+    return split_by_order(
+        "mnist10k", images, labels.astype(np.int64), np.arange(len(images)), SIZES, tuple("0123456789")
+    )

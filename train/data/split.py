@@ -17,7 +17,7 @@ def data_root(root: Path | None) -> Path:
     return root if root is not None else Path(os.environ.get("SQDR_DATA_DIR", "data"))
 
 
-def images_from(name: str, images: NDArray[np.uint8], labels: NDArray[np.integer], index: NDArray[np.intp]) -> Images:
+def images_from(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64], index: NDArray[np.intp]) -> Images:
     """Return the chosen images with ids ``name/<position in the whole set>``.
 
     Args:
@@ -41,7 +41,7 @@ def shuffled_order(n_images: int, seed: int = 0) -> NDArray[np.intp]:
 def split_by_order(
     name: str,
     images: NDArray[np.uint8],
-    labels: NDArray[np.integer],
+    labels: NDArray[np.int64],
     order: NDArray[np.intp],
     sizes: tuple[int, int, int],
     class_names: tuple[str, ...],

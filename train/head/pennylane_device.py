@@ -39,11 +39,12 @@ class PennyLaneCircuit:
     def __init__(self, device_name: str, n_qubits: int, entangler: Entangler) -> None:
         try:
             import pennylane as qml
+            from pennylane.exceptions import DeviceError
         except ImportError as error:
             raise missing(error, f"simulator pennylane:{device_name}") from error
         try:
             device = qml.device(device_name, wires=n_qubits)
-        except (qml.DeviceError, ImportError, ValueError) as error:
+        except (DeviceError, ImportError, ValueError) as error:
             raise ConfigError(
                 f"`simulator` pennylane:{device_name} is not a device that PennyLane can load here. See "
                 "`qml.about()` for the installed ones, or use simulator: statevector."
@@ -60,7 +61,7 @@ class PennyLaneCircuit:
         """Return <Z> in the dtype of ``angles``, on its device."""
         if self._is_broadcasting:
             return torch.stack(list(self._node(angles, weights)), dim=-1).to(angles)
-        return _PerSample.apply(angles, weights, self._node)  # type: ignore[no-any-return]
+        return _PerSample.apply(angles, weights, self._node)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _PerSample(torch.autograd.Function):

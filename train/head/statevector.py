@@ -63,7 +63,8 @@ def expectations(angles: Tensor, weights: Tensor, entangler: Entangler) -> Tenso
         if block < n_blocks - 1:  # the last CZ gates commute with Z
             state = state * signs
     probabilities = (state.real**2 + state.imag**2).reshape(len(angles), -1)
-    return probabilities @ _z_signs(n_qubits, angles)
+    z: Tensor = probabilities @ _z_signs(n_qubits, angles)
+    return z
 
 
 def _kron(gates: Tensor) -> Tensor:
@@ -84,7 +85,8 @@ def _bits(n_qubits: int, like: Tensor) -> Tensor:
 
 
 def _z_signs(n_qubits: int, like: Tensor) -> Tensor:
-    return 1 - 2 * _bits(n_qubits, like).to(like.dtype)
+    signs: Tensor = 1 - 2 * _bits(n_qubits, like).to(like.dtype)
+    return signs
 
 
 def _cz_signs(n_qubits: int, entangler: Entangler, like: Tensor) -> Tensor:
@@ -94,4 +96,5 @@ def _cz_signs(n_qubits: int, entangler: Entangler, like: Tensor) -> Tensor:
     for first, second in entangler_pairs(n_qubits, entangler):
         parity = parity + bits[:, first] * bits[:, second]
     n_left = n_qubits // 2
-    return (1 - 2 * (parity % 2)).to(like.dtype).reshape(2**n_left, -1)
+    signs: Tensor = (1 - 2 * (parity % 2)).to(like.dtype).reshape(2**n_left, -1)
+    return signs

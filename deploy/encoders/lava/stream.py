@@ -90,8 +90,14 @@ class LavaStream:
         executable = self._source.compile(config)
         self._runtime = Runtime(executable, ActorType.MultiProcessing)
         executable.assign_runtime_to_all_processes(self._runtime)
+        layers = {
+            part.id: f" of layer {index}"
+            for index, layer in enumerate(self._network.layers)
+            for part in (layer.synapse, layer.neuron)
+        }
+        # In the order in which the runtime forks them; the runtime service comes last.
         self._names = [
-            type(process).__name__
+            f"Lava process {type(process).__name__}{layers.get(process.id, '')}"
             for process, builder in executable.proc_builders.items()
             if isinstance(builder, PyProcessBuilder)
         ]
@@ -109,10 +115,10 @@ class LavaStream:
         """Return what befell the first Lava process that has raised or ended, or None."""
         infrastructure = self._runtime._messaging_infrastructure
         for index, actor in enumerate(list(infrastructure.actors) if infrastructure else []):
-            name = self._names[index] if index < len(self._names) else "runtime service"
+            name = self._names[index] if index < len(self._names) else "Lava's runtime service"
             exception = _exception_of(actor)
             if exception is not None:
-                return f"Lava process {name} raised {exception}"
+                return f"{name} raised {exception}"
             if not actor.is_alive():
                 return _exception_or_exit(name, actor)
         return None
@@ -211,11 +217,11 @@ def _exception_of(actor: Any) -> str | None:
 def _exception_or_exit(name: str, actor: Any) -> str:
     exception = _exception_of(actor)  # it may have been on its way when we looked first
     if exception is not None:
-        return f"Lava process {name} raised {exception}"
+        return f"{name} raised {exception}"
     code = actor.exitcode
     if code is not None and code < 0:
-        return f"Lava process {name} was killed by signal {-code}"
-    return f"Lava process {name} exited with code {code}"
+        return f"{name} was killed by signal {-code}"
+    return f"{name} exited with code {code}"
 
 
 def _load(options: NetworkOptions) -> Any:

@@ -113,8 +113,10 @@ class Supervisor:
 
     def stderr_tail(self) -> str:
         """Return the last lines the worker wrote, as the end of a message, or an empty string."""
-        lines = self._stderr.decode(errors="replace").split("\n")
-        tail = " | ".join([line.strip() for line in lines if line.strip()][-_TAIL_LINES:])
+        lines = [line.strip() for line in self._stderr.decode(errors="replace").split("\n")]
+        # The tracker warns about every segment of a killed worker; all of them are removed.
+        told = [line for line in lines if line and "resource_tracker" not in line]
+        tail = " | ".join(told[-_TAIL_LINES:])
         return f". Its last words: {tail[-_MAX_TAIL_LENGTH:]}" if tail else ""
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 import os
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -24,6 +24,9 @@ app = typer.Typer(
 
 INTERRUPTED = 130
 BROKEN = 3
+USAGE = 2
+# typer's base of usage errors: click's own, or the copy of it that newer versions of typer bring along
+USAGE_ERROR = typer.BadParameter.__mro__[1]
 
 
 @app.callback(invoke_without_command=True)
@@ -55,26 +58,39 @@ def _doctor(json_output: JsonOption = False) -> None:
 
 
 def main() -> None:
-    """Run the command line; errors of ours end in one line and their exit code."""
+    """Run the command line; every error, of usage too, ends in one line and its exit code."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except SqdrError as error:
         _fail(error, str(error), error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         _fail(None, "interrupted", INTERRUPTED)
     except BrokenPipeError:
         # whoever read our output has gone; nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BROKEN)
     except Exception as error:
+        if isinstance(error, USAGE_ERROR):
+            _fail_usage(error)
         _fail(
             error,
             f"unexpected {type(error).__name__}: {error}. Run again with `sqdr --debug ...` and report it",
             BROKEN,
         )
+    if code == INTERRUPTED:
+        _fail(None, "interrupted", INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(error: BaseException | None, message: str, code: int) -> None:
+def _fail_usage(error: Any) -> NoReturn:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        errors().print(error.ctx.get_help(), markup=False, end="")
+        sys.exit(USAGE)
+    command = error.ctx.command_path if getattr(error, "ctx", None) else app.info.name
+    _fail(error, f"{error.format_message().rstrip('.')}. See `{command} --help`.", USAGE)
+
+
+def _fail(error: BaseException | None, message: str, code: int) -> NoReturn:
     if error is not None and os.environ.get("SQDR_DEBUG"):
         traceback.print_exception(error, file=sys.stderr)
     line = " ".join(message.split())

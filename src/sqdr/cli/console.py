@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -34,12 +35,12 @@ DataRootOption = Annotated[
 
 def output() -> Console:
     """The console for results, on standard output."""
-    return Console(soft_wrap=not sys.stdout.isatty())
+    return Console(soft_wrap=not sys.stdout.isatty(), emoji=False)
 
 
 def errors() -> Console:
     """The console for everything else, on standard error."""
-    return Console(stderr=True, soft_wrap=True, highlight=False)
+    return Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 
 def emit_json(data: Any) -> None:
@@ -76,9 +77,9 @@ def progress_bar(what: str, total: int | None, shown: bool) -> Iterator[Any]:
 
 def table_of(title: str, rows: list[tuple[str, str]]) -> Table:
     """Return a two-column table."""
-    table = Table(title=title, title_justify="left", show_header=False)
+    table = Table(title=escape(title), title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column(justify="right")
     for name, value in rows:
-        table.add_row(name, value)
+        table.add_row(escape(name), escape(value))
     return table

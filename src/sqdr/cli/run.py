@@ -1,5 +1,6 @@
 """``sqdr run``."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +16,15 @@ from sqdr.cli.console import (
     table_of,
     wants_progress,
 )
-from sqdr.errors import ConfigError
 
-__all__ = ["run"]
+__all__ = ["ResultFormat", "run"]
+
+
+class ResultFormat(str, Enum):
+    """How the results are written."""
+
+    JSONL = "jsonl"
+    PARQUET = "parquet"
 
 
 def run(
@@ -38,7 +45,7 @@ def run(
     shots: Annotated[int, typer.Option(help="Per image; 0 for exact expectations.", min=0)] = 0,
     seed: Annotated[int | None, typer.Option(help="Of sampling, where the device takes one.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N images.", min=1)] = None,
-    form: Annotated[str, typer.Option("--format", help="jsonl or parquet.")] = "jsonl",
+    form: Annotated[ResultFormat, typer.Option("--format", help="jsonl or parquet.")] = ResultFormat.JSONL,
     timeout: Annotated[float, typer.Option(help="Seconds that any call to the encoder may take.")] = 120.0,
     data_root: DataRootOption = None,
     overwrite: OverwriteOption = False,
@@ -50,8 +57,6 @@ def run(
     """
     from sqdr.deploy.run import run_bundle
 
-    if form not in ("jsonl", "parquet"):
-        raise ConfigError(f"`--format` must be jsonl or parquet, got '{form}'.")
     with progress_bar("classifying", None, wants_progress(json_output)) as advance:
         summary = run_bundle(
             bundle,
@@ -62,7 +67,7 @@ def run(
             shots=shots,
             seed=seed,
             limit=limit,
-            form=form,
+            form=form.value,
             timeout_s=timeout,
             data_root=data_root,
             overwrite=overwrite,

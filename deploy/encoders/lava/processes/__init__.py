@@ -3,3 +3,5 @@
 Lava executes every file in this folder when it compiles a network: keep it free of anything but
 Process and ProcessModel classes.
 """
+
+__all__: list[str] = []

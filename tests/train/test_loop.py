@@ -1,0 +1,144 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+from PIL import Image
+
+from sqdr.errors import ConfigError, DataError, StorageError
+from sqdr.strict import parse
+from sqdr.train.checkpoint import load_checkpoint
+from sqdr.train.config import TrainConfig
+from sqdr.train.loop import resume_training, run_training
+from sqdr.train.run_folder import RunFolder
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+class BreakBefore(Callback):
+    """Breaks the run off before an epoch, as a killed process would."""
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def on_train_epoch_start(self, trainer, module) -> None:
+        if trainer.current_epoch == self._epoch:
+            raise RuntimeError("broken off")
+
+
+def config(tiny: dict, **training) -> TrainConfig:
+    return parse(TrainConfig, tiny | {"training": tiny["training"] | training}, "test")
+
+
+def tensors(tree) -> list[torch.Tensor]:
+    if isinstance(tree, torch.Tensor):
+        return [tree]
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    return [t for item in tree for t in tensors(item)] if isinstance(tree, list | tuple) else []
+
+
+def test_resumed_run_equals_unbroken_one_bit_for_bit(tiny_config: dict, tmp_path: Path) -> None:
+    chosen = config(tiny_config, n_epochs=4)
+    unbroken = run_training(chosen, tmp_path / "unbroken")
+    with pytest.raises(RuntimeError, match="broken off"):
+        run_training(chosen, tmp_path / "broken", callbacks=[BreakBefore(2)])
+    with pytest.raises(DataError, match="unfinished run. Continue it with `sqdr train --resume"):
+        RunFolder(tmp_path / "broken").read_summary()
+    resumed = resume_training(tmp_path / "broken")
+
+    runs = [RunFolder(tmp_path / name) for name in ("unbroken", "broken")]
+    for name in ("last", "best"):
+        states = [load_checkpoint(getattr(run, name)) for run in runs]
+        for key in ("state_dict", "optimizer_states", "lr_schedulers", "random_state"):
+            first, second = (tensors(state[key]) for state in states)
+            assert len(first) == len(second)
+            assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True)), (name, key)
+        assert states[0]["epoch"] == states[1]["epoch"]
+    assert runs[0].root.joinpath("metrics.csv").read_text() == runs[1].root.joinpath("metrics.csv").read_text()
+    assert unbroken.test_accuracy == resumed.test_accuracy
+    assert unbroken.best_epoch == resumed.best_epoch
+
+
+def test_same_seed_trains_the_same_and_another_seed_does_not(
+    tiny_config: dict, trained_run: Path, tmp_path: Path
+) -> None:
+    run_training(config(tiny_config), tmp_path / "again")
+    run_training(config(tiny_config, seed=1), tmp_path / "other")
+    first, again, other = (
+        load_checkpoint(RunFolder(path).last)["state_dict"]
+        for path in (trained_run, tmp_path / "again", tmp_path / "other")
+    )
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_run_folder_holds_what_it_says(trained_run: Path) -> None:
+    run = RunFolder(trained_run)
+    summary = run.read_summary()
+    assert json.loads(run.summary.read_text())["test_accuracy"] == summary.test_accuracy
+    assert summary.n_epochs == 2
+    rows = (trained_run / "metrics.csv").read_text().splitlines()
+    assert rows[0] == "epoch,train_accuracy,train_loss,val_accuracy,val_loss"
+    assert len(rows) == 3
+    assert list((trained_run / "tensorboard").glob("events*"))
+    with Image.open(trained_run / "curves.png") as curves:
+        assert np.asarray(curves.convert("L")).std() > 1  # not an empty picture
+
+
+def test_loaded_model_predicts_as_the_summary_says(trained_run: Path) -> None:
+    from sqdr.train.loop import accuracy, load_data
+
+    run = RunFolder(trained_run)
+    data = load_data(run.read_config())
+    assert accuracy(run.load_model(), data.validation) == run.read_summary().val_accuracy
+
+
+def test_early_stop_ends_before_the_last_epoch(tiny_config: dict, tmp_path: Path) -> None:
+    # with a vanishing learning rate the validation accuracy cannot get better after the first epoch
+    chosen = config(tiny_config, n_epochs=9, encoder_lr=1e-12, head_lr=1e-12, early_stop_patience=1)
+    assert run_training(chosen, tmp_path / "run").n_epochs <= 3
+
+
+def test_folder_in_the_way_is_refused_and_an_earlier_run_only_replaced_when_asked(
+    tiny_config: dict, tmp_path: Path
+) -> None:
+    chosen = config(tiny_config, n_epochs=1)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    with pytest.raises(StorageError, match="holds other files"):
+        run_training(chosen, mine, overwrite=True)
+    assert (mine / "thesis.txt").read_text() == "years of work"
+    (tmp_path / "run").mkdir()
+    run_training(chosen, tmp_path / "run")
+    with pytest.raises(StorageError, match="holds a run already"):
+        run_training(chosen, tmp_path / "run")
+    run_training(chosen, tmp_path / "run", overwrite=True)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
+def test_cuda_is_refused_without_a_device_before_anything_is_written(tiny_config: dict, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="torch sees no CUDA device"):
+        run_training(config(tiny_config, device="cuda"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_trains_on_a_gpu(tiny_config: dict, tmp_path: Path) -> None:
+    summary = run_training(config(tiny_config, device="cuda", precision="tf32"), tmp_path / "run")
+    assert summary.device == "cuda"
+    assert summary.val_accuracy > 0.15  # better than chance
+
+
+def test_resuming_with_other_epochs_is_refused(trained_run: Path) -> None:
+    with pytest.raises(ConfigError, match="must be the run's own 2"):
+        resume_training(trained_run, n_epochs=5)
+
+
+def test_resuming_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is not a training run"):
+        resume_training(tmp_path)
