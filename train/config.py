@@ -12,7 +12,7 @@ from sqdr.errors import ConfigError
 from sqdr.specification import (
     CodingSpec,
     HeadSpec,
-    LayerSpec,
+    Layers,
     ModelSpec,
     NeuronSpec,
     SurrogateSpec,
@@ -48,7 +48,7 @@ class EncoderConfig(StrictModel):
     """
 
     preset: PresetName | None = None
-    layers: tuple[LayerSpec, ...] | None = None
+    layers: Layers | None = None
     neuron: NeuronSpec = NeuronSpec()
     surrogate: SurrogateSpec = SurrogateSpec()
     is_weight_normalised: bool = True

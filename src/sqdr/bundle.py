@@ -7,17 +7,19 @@ size and SHA-256.
 import contextlib
 import hashlib
 import json
+import re
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sqdr.errors import BundleError, ConfigError, IntegrityError, SchemaVersionError
 from sqdr.head import HeadParameters
@@ -46,6 +48,8 @@ BUNDLE_FILES = ("encoder.net", "circuit.qasm", "head.safetensors", "golden.npz")
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_FILE_BYTES = 1 << 30
 CHUNK_BYTES = 1 << 20
+TEMPORARY_FIX = "Free space there, or set TMPDIR to another folder."
+FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 # What zipfile raises on damaged, encrypted or foreign archives.
 UNREADABLE_ZIP = (
     zipfile.BadZipFile,
@@ -91,7 +95,7 @@ class Manifest(StrictModel):
         files: name to size and hash.
     """
 
-    schema_version: int
+    schema_version: int = Field(strict=True, ge=1, le=SCHEMA_VERSION)
     sqdr_version: str
     versions: dict[str, str]
     model: ModelSpec
@@ -99,6 +103,15 @@ class Manifest(StrictModel):
     class_names: tuple[str, ...]
     training: TrainingRecord
     files: dict[str, FileRecord]
+
+    @model_validator(mode="after")
+    def _fits_model(self) -> "Manifest":
+        n_classes, timing = self.model.head.n_classes, self.model.timing
+        if len(self.class_names) != n_classes:
+            raise ValueError(f"`class_names` must hold the model's {n_classes} names, got {len(self.class_names)}.")
+        if (self.timing.n_steps, self.timing.n_layers) != (timing.n_steps, timing.n_layers):
+            raise ValueError(f"`timing` must be the model's, n_steps {timing.n_steps} and n_layers {timing.n_layers}.")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +146,7 @@ class Golden:
         try:
             with np.load(path, allow_pickle=False) as archive:
                 return cls(**{name: archive[name] for name in cls.__dataclass_fields__})
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        except Exception as error:  # a damaged archive or header raises any of a dozen kinds
             raise BundleError(f"{path.name} is not a readable set of golden samples. Export again.") from error
 
 
@@ -159,13 +172,19 @@ class Bundle:
             BundleError: missing, truncated, corrupt or not a bundle.
             IntegrityError: a file differs from its manifest.
             SchemaVersionError: written by a newer sqdr.
+            StorageError: no room to unpack a ``.sqdr`` file.
         """
         path = Path(path)
+        try:
+            is_folder, is_file = path.is_dir(), path.is_file()
+        except OSError as error:
+            raise BundleError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
         with contextlib.ExitStack() as stack:
-            if path.is_dir():
+            if is_folder:
                 root = path
-            elif path.is_file():
-                root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sqdr-bundle-")))
+            elif is_file:
+                with storage_errors(Path("the temporary folder"), TEMPORARY_FIX):
+                    root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sqdr-bundle-")))
                 _unpack(path, root)
             else:
                 raise BundleError(f"{path} does not exist. Give a bundle folder or a .sqdr file.")
@@ -225,6 +244,8 @@ def write_zip(folder: Path, path: Path) -> None:
 def _read_manifest(root: Path, source: Path) -> Manifest:
     path = root / MANIFEST
     try:
+        if path.exists() and not path.is_file():
+            raise BundleError(f"{source}: {MANIFEST} is not a file. Copy or export the bundle again.")
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             raise BundleError(f"{source}: {MANIFEST} is larger than {MAX_MANIFEST_BYTES} bytes. Export again.")
         data: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -242,7 +263,7 @@ def _read_manifest(root: Path, source: Path) -> Manifest:
     except ConfigError as error:
         raise BundleError(f"{error} Export the bundle again.") from error
     missing = [name for name in BUNDLE_FILES if name not in manifest.files]
-    foreign = [name for name in manifest.files if Path(name).name != name or name in ("", ".", "..", MANIFEST)]
+    foreign = [name for name in manifest.files if not FILE_NAME.fullmatch(name) or name == MANIFEST]
     if missing or foreign:
         what = f"lacks {', '.join(missing)}" if missing else f"names a file outside the bundle, {foreign[0]!r}"
         raise BundleError(f"{source}: {MANIFEST} {what}. Export again.")
@@ -251,12 +272,15 @@ def _read_manifest(root: Path, source: Path) -> Manifest:
 
 def _check_file(path: Path, record: FileRecord, source: Path) -> None:
     try:
-        found = sha256_of(path) if path.stat().st_size == record.n_bytes else None
+        if not path.is_file():
+            raise BundleError(f"{source} lacks the file {path.name}. Copy or export the bundle again.")
+        n_bytes = path.stat().st_size
+        found = sha256_of(path) if n_bytes == record.n_bytes else None
     except OSError as error:
-        raise BundleError(f"{source} lacks the file {path.name}. Copy or export the bundle again.") from error
+        raise BundleError(f"{source}: {path.name} cannot be read: {error.strerror}. Check its rights.") from error
     if found is None:
         raise IntegrityError(
-            f"{source}: {path.name} has {path.stat().st_size} bytes, the manifest says {record.n_bytes}. "
+            f"{source}: {path.name} has {n_bytes} bytes, the manifest says {record.n_bytes}. "
             "Copy or export the bundle again."
         )
     if found.sha256 != record.sha256:
@@ -268,22 +292,32 @@ def _check_file(path: Path, record: FileRecord, source: Path) -> None:
 
 def _unpack(path: Path, root: Path) -> None:
     """Unpack a .sqdr file; only flat, known names, and no more bytes than declared."""
-    known = {MANIFEST, *BUNDLE_FILES}
+    limits = {MANIFEST: MAX_MANIFEST_BYTES} | dict.fromkeys(BUNDLE_FILES, MAX_FILE_BYTES)
     try:
         with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
             for info in archive.infolist():
-                if info.filename not in known:
+                if info.filename not in limits or names.count(info.filename) > 1:
                     raise BundleError(f"{path} holds an unexpected file {info.filename!r}. Export it again.")
-                if info.file_size > MAX_FILE_BYTES:
+                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise BundleError(f"{path}: {info.filename} is packed in an unknown way. Export it again.")
+                if info.file_size > limits[info.filename]:
                     raise BundleError(f"{path}: {info.filename} claims {info.file_size} bytes. Export it again.")
                 with (
                     archive.open(info) as source,
-                    storage_errors(root),
+                    storage_errors(root, TEMPORARY_FIX),
                     (root / info.filename).open("xb") as out,
                 ):
-                    remaining = info.file_size
-                    while remaining > 0 and (chunk := source.read(min(CHUNK_BYTES, remaining))):
-                        out.write(chunk)
-                        remaining -= len(chunk)
+                    out.writelines(_chunks(source, info.file_size))
     except UNREADABLE_ZIP as error:
         raise BundleError(f"{path} is not a readable .sqdr file. Copy or export it again.") from error
+
+
+def _chunks(source: IO[bytes], n_bytes: int) -> Iterator[bytes]:
+    """Read in pieces; an ``OSError`` of the archive must not pass for one of the disk."""
+    try:
+        while n_bytes > 0 and (chunk := source.read(min(CHUNK_BYTES, n_bytes))):
+            n_bytes -= len(chunk)
+            yield chunk
+    except OSError as error:
+        raise zipfile.BadZipFile(str(error)) from error

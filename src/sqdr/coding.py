@@ -83,7 +83,10 @@ def check_images(images: NDArray[np.generic], input_shape: tuple[int, int, int])
         DataError: empty, not uint8, or not a number.
         ShapeError: the wrong number of axes, channels or pixels.
     """
-    array = np.asarray(images)
+    try:
+        array = np.asarray(images)
+    except ValueError as error:
+        raise ShapeError("`images` differ in size. Bring all images to one size.") from error
     if array.dtype.kind == "f" and np.isnan(array).any():
         raise DataError("`images` holds NaN. Remove or repair those images.")
     if array.dtype != np.uint8:

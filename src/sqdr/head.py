@@ -45,12 +45,11 @@ class HeadParameters:
         Raises:
             BundleError: not a safetensors file, or a tensor is missing, misshapen or not finite.
         """
-        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         try:
             tensors = load_file(path)
-        except (OSError, SafetensorError, ValueError) as error:
+        except Exception as error:  # SafetensorError, OSError; TypeError and AttributeError for types numpy lacks
             raise BundleError(f"{path.name} is not a readable safetensors file. Export again.") from error
         expected: dict[str, tuple[int, ...]] = {
             "weights": (spec.n_blocks, spec.n_qubits, 3),

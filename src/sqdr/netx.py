@@ -55,7 +55,7 @@ def read_network(path: Path) -> list[NetxLayer]:
         with h5py.File(path, "r") as file:
             groups = file["layer"]
             return [_layer(groups[str(index)]) for index in range(len(groups))]
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+    except Exception as error:  # h5py raises nearly every kind on a damaged file
         raise BundleError(f"{path.name} is not a readable netx network. Export again.") from error
 
 
@@ -96,7 +96,8 @@ def _integers(group: Any, name: str) -> NDArray[np.int64] | None:
     if name not in group:
         return None
     values = np.asarray(group[name][()])
-    rounded = values.astype(np.int64)
+    with np.errstate(invalid="ignore"):  # NaN and infinity are refused below
+        rounded = values.astype(np.int64)
     if not np.array_equal(rounded, values):
         raise ValueError(f"{name} holds values that are not integers")
     return rounded

@@ -51,7 +51,8 @@ def missing(error: ImportError, what: str) -> MissingDependencyError:
     """Return the error that names the extra to install for a failed import."""
     module = (error.name or "").split(".")[0]
     extra = EXTRA_OF_MODULE.get(module)
+    reason = " ".join(str(error).split())
     fix = f"pip install 'sqdr[{extra}]'" if extra else "install it"
     return MissingDependencyError(
-        f"{what} needs the package '{module or error}', which cannot be imported: {fix}, then see `sqdr doctor`."
+        f"{what} needs the package '{module or reason}', which cannot be imported: {fix}, then see `sqdr doctor`."
     )

@@ -7,7 +7,7 @@ be exported later, so that nobody trains for a day towards an error.
 from math import pi
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from sqdr.circuit import Entangler
 from sqdr.strict import StrictModel
@@ -20,6 +20,7 @@ __all__ = [
     "EncoderSpec",
     "HeadSpec",
     "LayerSpec",
+    "Layers",
     "ModelSpec",
     "NeuronSpec",
     "SurrogateSpec",
@@ -126,6 +127,22 @@ class DenseSpec(StrictModel):
 LayerSpec = Annotated[ConvSpec | DenseSpec, Field(discriminator="kind")]
 
 
+def _refuse_unexportable(layers: Any) -> Any:
+    for index, layer in enumerate(layers if isinstance(layers, list | tuple) else ()):
+        kind = layer.get("kind") if isinstance(layer, dict) else None
+        if isinstance(kind, str) and kind in UNEXPORTABLE:
+            raise ValueError(f"layer {index}: kind '{kind}' cannot be exported to Lava; {UNEXPORTABLE[kind]}.")
+        if isinstance(layer, dict) and layer.get("delay"):
+            raise ValueError(
+                f"layer {index}: delays cannot be exported exactly (netx ignores conv delays); remove `delay`."
+            )
+    return layers
+
+
+Layers = Annotated[tuple[LayerSpec, ...], Field(min_length=2, max_length=64), BeforeValidator(_refuse_unexportable)]
+"""The layers of an encoder; what netx could not build is refused here."""
+
+
 class EncoderSpec(StrictModel):
     """The spiking encoder: convolutions, then dense layers, every layer with CUBA neurons.
 
@@ -145,24 +162,11 @@ class EncoderSpec(StrictModel):
         Annotated[int, Field(ge=1, le=1024)],
         Annotated[int, Field(ge=1, le=1024)],
     ]
-    layers: tuple[LayerSpec, ...] = Field(min_length=2, max_length=64)
+    layers: Layers
     neuron: NeuronSpec = NeuronSpec()
     surrogate: SurrogateSpec = SurrogateSpec()
     is_weight_normalised: bool = True
     weight_scale: float = Field(default=2.0, gt=0, le=64)
-
-    @field_validator("layers", mode="before")
-    @classmethod
-    def _refuse_unexportable(cls, layers: Any) -> Any:
-        for index, layer in enumerate(layers if isinstance(layers, list | tuple) else ()):
-            kind = layer.get("kind") if isinstance(layer, dict) else None
-            if kind in UNEXPORTABLE:
-                raise ValueError(f"layer {index}: kind '{kind}' cannot be exported to Lava; {UNEXPORTABLE[kind]}.")
-            if isinstance(layer, dict) and layer.get("delay"):
-                raise ValueError(
-                    f"layer {index}: delays cannot be exported exactly (netx ignores conv delays); remove `delay`."
-                )
-        return layers
 
     @model_validator(mode="after")
     def _layers_fit(self) -> "EncoderSpec":

@@ -13,13 +13,13 @@ __all__ = ["staged_directory", "storage_errors", "write_atomically"]
 
 
 @contextlib.contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Path, fix: str = "Free space or choose another --out.") -> Iterator[None]:
     """Translate an ``OSError`` while writing ``path`` into a StorageError with what to do."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise StorageError(f"{path} cannot be written: {reason}. Free space or choose another --out.") from error
+        raise StorageError(f"{path} cannot be written: {reason}. {fix}") from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -58,14 +58,14 @@ def staged_directory(target: Path, *, marker: str, overwrite: bool = False) -> I
     Raises:
         StorageError: ``target`` is in the way, or cannot be written.
     """
-    if target.is_symlink() or target.is_file():
-        raise StorageError(f"{target} is a file or a link. Choose another --out.")
-    if target.exists() and any(target.iterdir()):
-        if not (target / marker).is_file():
-            raise StorageError(f"{target} holds other files. Choose another --out.")
-        if not overwrite:
-            raise StorageError(f"{target} exists already. Choose another --out, or add --overwrite.")
     with storage_errors(target):
+        if target.is_symlink() or (target.exists() and not target.is_dir()):
+            raise StorageError(f"{target} is a file or a link. Choose another --out.")
+        if target.exists() and any(target.iterdir()):
+            if not (target / marker).is_file():
+                raise StorageError(f"{target} holds other files. Choose another --out.")
+            if not overwrite:
+                raise StorageError(f"{target} exists already. Choose another --out, or add --overwrite.")
         target.parent.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -86,8 +86,9 @@ def _swap(stage: Path, target: Path) -> None:
         target.rename(old / "was")
         try:
             stage.rename(target)
-        except OSError:
+        except BaseException:
             (old / "was").rename(target)
             raise
     finally:
-        shutil.rmtree(old, ignore_errors=True)
+        if target.exists():  # else what was there is in `old` alone: keep it
+            shutil.rmtree(old, ignore_errors=True)

@@ -11,8 +11,12 @@ from sqdr.errors import ConfigError
 
 __all__ = ["StrictModel", "load_yaml", "parse"]
 
-# A configuration is a page or two; anything larger is a mistake or an attack.
-MAX_YAML_BYTES = 1 << 20
+# A configuration is a page or two; anything larger is a mistake or an attack. PyYAML reads about 30 kB a second
+# at worst.
+MAX_YAML_BYTES = 1 << 16
+# The longest value and the most violations that one message shows.
+MAX_SHOWN_CHARACTERS = 80
+MAX_SHOWN_VIOLATIONS = 10
 
 
 class StrictModel(BaseModel):
@@ -30,7 +34,7 @@ class StrictModel(BaseModel):
             if key not in valid:
                 near = difflib.get_close_matches(str(key), valid, n=1)
                 hint = f"did you mean '{near[0]}'?" if near else f"valid keys: {', '.join(valid)}."
-                raise ValueError(f"unknown key '{key}'; {hint}")
+                raise ValueError(f"unknown key {str(key)!r}; {hint}")
         return data
 
 
@@ -57,13 +61,22 @@ def parse(model: type[Model], data: Any, source: str) -> Model:
 def describe(error: ValidationError) -> str:
     """Return a pydantic error as one line: ``key: rule; key: rule``."""
     parts = []
-    for item in error.errors(include_url=False, include_context=False):
+    items = error.errors(include_url=False, include_context=False)
+    for item in items[:MAX_SHOWN_VIOLATIONS]:
         where = ".".join(str(part) for part in item["loc"])
         message = item["msg"].removeprefix("Value error, ")
         got = item.get("input")
-        shown = "" if isinstance(got, dict | list) or item["type"] == "value_error" else f", got {got!r}"
+        shown = "" if isinstance(got, dict | list) or item["type"] == "value_error" else f", got {_shortened(got)}"
         parts.append(f"{where + ': ' if where else ''}{message}{shown}")
-    return "; ".join(parts)
+    if len(items) > MAX_SHOWN_VIOLATIONS:
+        parts.append(f"and {len(items) - MAX_SHOWN_VIOLATIONS} more")
+    # keys come from the file: no line breaks, and nothing that cannot be printed
+    return " ".join("; ".join(parts).encode("utf-8", "backslashreplace").decode("utf-8").split())
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]}..."
 
 
 class _SafeLoader(yaml.SafeLoader):
@@ -75,12 +88,16 @@ class _SafeLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
+        if not isinstance(node, yaml.MappingNode):
+            raise yaml.YAMLError(f"expected a mapping, found a {node.id}")
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str | int | float | bool | None):
                 raise yaml.YAMLError(f"a key must be a plain word, got {key!r}")
-            if keys.count(key) > 1:
+            if key in seen:
                 raise yaml.YAMLError(f"key '{key}' is given twice")
+            seen.add(key)
         return super().construct_mapping(node, deep)
 
 
@@ -95,15 +112,18 @@ def load_yaml(path: Path, kind: str = "configuration") -> Any:
         ConfigError: the file is missing, too large, not UTF-8 or not valid YAML.
     """
     try:
-        if path.stat().st_size > MAX_YAML_BYTES:
+        with path.open("rb") as file:
+            data = file.read(MAX_YAML_BYTES + 1)
+        if len(data) > MAX_YAML_BYTES:
             raise ConfigError(f"{kind} {path} is larger than {MAX_YAML_BYTES} bytes. Is it the right file?")
-        text = path.read_text(encoding="utf-8")
+        text = data.decode("utf-8")
     except OSError as error:
         raise ConfigError(f"{kind} {path} cannot be read: {error.strerror}. Check the path.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{kind} {path} is not UTF-8 text. Is it the right file?") from error
     try:
         return yaml.load(text, Loader=_SafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    # PyYAML raises its own error for bad syntax, but KeyError, IndexError or AttributeError for a bad `!!bool x`
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
         line = " ".join(str(error).split())
         raise ConfigError(f"{kind} {path} is not valid YAML: {line}") from error

@@ -106,6 +106,10 @@ def build(slayer, case):
             values = blocks[-1](values)
             blocks.append(cuba.Dense({**neuron, "threshold": threshold}, values.shape[1], N_OUTPUTS, **options))
             blocks[-1](values)
+        if case.message_bits:
+            # Lava spikes at v > threshold. SLAYER adds 0.01 / 4096 to the threshold for that, which a
+            # float32 of 64 or more cannot hold; this is still below the least step of v, 1 / 4096.
+            blocks[0].neuron.threshold_eps = 1e-4
         for block in blocks:
             for name, parameter in block.named_parameters():
                 if name.endswith("weight_g"):
@@ -136,7 +140,9 @@ def make_spikes(case):
     rng = np.random.default_rng(5)
     shape = (case.n_samples, *case.shape, case.n_steps)
     if case.message_bits:
-        return rng.integers(0, 256, shape).astype(np.uint8)
+        values = rng.integers(0, 256, shape).astype(np.uint8)
+        values[::2] = 255 * (values[::2] > 100)  # saturated pixels, whose sums often meet the threshold
+        return values
     return (rng.random(shape) < 0.5).astype(np.uint8)
 
 

@@ -1,9 +1,5 @@
 from pathlib import Path
 
-import numpy as np
-import pytest
-
-import sqdr
 from sqdr.bundle import BUNDLE_FILES, MANIFEST, Bundle
 from sqdr.coding import encode_images
 from sqdr.train.slayer_backend import SlayerBackend

@@ -257,7 +257,7 @@ class LavaEncoder:
         """End ``worker`` after ``error``; a closed encoder fails without being marked as failed."""
         if self._worker is worker:
             self._worker = None
-            self._failure = error if isinstance(error, SqdrError) else BackendError("interrupted")
+            self._failure = error if isinstance(error, SqdrError) else BackendError(type(error).__name__)
         self._ending = worker
         self._finish_ending()
 
