@@ -39,7 +39,9 @@ def main() -> None:
             if any((row["config"], row["seed"]) == (config, seed) for row in rows):
                 continue
             with tempfile.TemporaryDirectory() as folder:
-                summary = train(config, Path(folder) / "run", seed=seed, device="cpu", n_threads=options.threads).summary
+                summary = train(
+                    config, Path(folder) / "run", seed=seed, device="cpu", n_threads=options.threads
+                ).summary
             row = {"config": config, "cpu": cpu_name(), "n_threads": options.threads}
             rows.append(row | summary.model_dump(mode="json", exclude={"class_names"}))
             RESULTS.write_text(json.dumps(rows, indent=1))

@@ -1,14 +1,100 @@
+import shutil
 from pathlib import Path
 
-from sqdr.bundle import BUNDLE_FILES, MANIFEST, Bundle
+import numpy as np
+import pytest
+import torch
+
+from sqdr.bundle import BUNDLE_FILES, MANIFEST, Bundle, sha256_of
 from sqdr.coding import encode_images
+from sqdr.errors import DataError, ExportError, StorageError
+from sqdr.export.api import export
+from sqdr.export.to_netx import write_netx
+from sqdr.netx import read_network
+from sqdr.train.checkpoint import load_checkpoint, save_checkpoint
+from sqdr.train.run_folder import RunFolder
 from sqdr.train.slayer_backend import SlayerBackend
 
 
-def test_bundle_reproduces_the_trained_models_spikes(bundle_path: Path) -> None:
+def test_bundle_reproduces_the_trained_models_spikes(bundle_path: Path, trained_run: Path) -> None:
+    model = RunFolder(trained_run).load_model()
+    images = np.random.default_rng(0).integers(0, 256, (200, 1, 8, 8)).astype(np.uint8)
+    spikes = encode_images(images, model.spec.coding)
+    with torch.no_grad():
+        trained = model.encoder(torch.from_numpy(spikes).float()).numpy()
     with Bundle.open(bundle_path) as bundle, SlayerBackend.from_bundle(bundle) as encoder:
+        found = encoder.spike_trains(spikes)
+        assert trained.any()
+        assert (found != trained).sum() == 0
         golden = bundle.golden()
-        trains = encoder.spike_trains(encode_images(golden.images, bundle.manifest.model.coding))
         assert golden.spike_trains.any()
-        assert (trains != golden.spike_trains).sum() == 0
-        assert sorted(path.name for path in bundle_path.iterdir()) == sorted((*BUNDLE_FILES, MANIFEST))
+        assert (encoder.encode(encode_images(golden.images, model.spec.coding)) == golden.counts).all()
+
+
+def test_bundle_holds_its_files_and_nothing_else(bundle_path: Path) -> None:
+    assert sorted(path.name for path in bundle_path.iterdir()) == sorted((*BUNDLE_FILES, MANIFEST))
+
+
+def test_zip_holds_the_same_bytes_as_the_folder(bundle_path: Path, trained_run: Path, tmp_path: Path) -> None:
+    export(trained_run, tmp_path / "b.sqdr")
+    with Bundle.open(tmp_path / "b.sqdr") as zipped, Bundle.open(bundle_path) as folder:
+        assert zipped.manifest.model == folder.manifest.model
+        for name in ("circuit.qasm", "head.safetensors"):
+            assert zipped.path_of(name).read_bytes() == folder.path_of(name).read_bytes()
+        assert [
+            layer.weight.tolist() for layer in read_network(zipped.path_of("encoder.net")) if layer.weight is not None
+        ]
+    assert [path.name for path in tmp_path.iterdir()] == ["b.sqdr"]
+
+
+def test_export_leaves_the_trained_model_untouched(trained_run: Path, tmp_path: Path) -> None:
+    before = {path.name: sha256_of(path) for path in trained_run.rglob("*") if path.is_file()}
+    model = RunFolder(trained_run).load_model()
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    write_netx(model.encoder, 1, tmp_path / "encoder.net")
+    assert list(model.state_dict()) == list(state)
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    export(trained_run, tmp_path / "bundle")
+    assert {path.name: sha256_of(path) for path in trained_run.rglob("*") if path.is_file()} == before
+
+
+def test_unfinished_run_is_refused(trained_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained_run, tmp_path / "run")
+    (tmp_path / "run" / "summary.json").unlink()
+    with pytest.raises(DataError, match="unfinished run. Continue it"):
+        export(tmp_path / "run", tmp_path / "bundle")
+    with pytest.raises(DataError, match="is not a training run"):
+        export(tmp_path / "nothing", tmp_path / "bundle")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def damaged_run(trained_run: Path, folder: Path, factor: float) -> Path:
+    """A copy of the run whose last layer's weights are multiplied."""
+    shutil.copytree(trained_run, folder)
+    best = RunFolder(folder).best
+    state = load_checkpoint(best)
+    name = sorted(key for key in state["state_dict"] if key.endswith("weight_g"))[-1]
+    state["state_dict"][name] *= factor
+    save_checkpoint(state, best)
+    return folder
+
+
+def test_model_that_breaks_a_rule_leaves_nothing_behind(trained_run: Path, tmp_path: Path) -> None:
+    run = damaged_run(trained_run, tmp_path / "run", 0.0)
+    for target in ("bundle", "bundle.sqdr"):
+        with pytest.raises(ExportError, match=r"\[weights_are_not_all_zero\] layer 4 \(dense\)"):
+            export(run, tmp_path / target)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_earlier_bundle_is_replaced_only_when_asked_and_foreign_folder_never(trained_run: Path, tmp_path: Path) -> None:
+    for target in ("bundle", "bundle.sqdr"):
+        export(trained_run, tmp_path / target)
+        with pytest.raises(StorageError, match="exists already"):
+            export(trained_run, tmp_path / target)
+        export(trained_run, tmp_path / target, overwrite=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    with pytest.raises(StorageError, match="holds other files"):
+        export(trained_run, tmp_path / "mine", overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "bundle.sqdr", "mine"]
