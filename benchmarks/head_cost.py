@@ -36,6 +36,7 @@ class LoopOverSamples:
         self._node = qnode(device, entangler, interface="torch", diff_method="backprop")
 
     def __call__(self, angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Return <Z> (N, n_qubits)."""
         return torch.stack([torch.stack(list(self._node(sample, weights))) for sample in angles]).to(angles)
 
 

@@ -20,7 +20,7 @@ from sqdr.coding import encode_images
 from sqdr.data import Images
 from sqdr.errors import NotEqualError, StorageError
 from sqdr.export.golden import exact_expectations, make_golden
-from sqdr.export.rules import check_rules
+from sqdr.export.rules import Network, check_rules
 from sqdr.export.to_netx import write_netx
 from sqdr.export.to_openqasm import to_openqasm
 from sqdr.head import counts_to_angles, readout
@@ -76,7 +76,8 @@ def export(run: str | PathLike[str], bundle: str | Path, *, overwrite: bool = Fa
 def _write(stage: Path, model: JointModel, summary: RunSummary, images: Images) -> Manifest:
     parameters = model.head.parameters_for_deployment()
     write_netx(model.encoder, model.spec.coding.max_payload, stage / "encoder.net")
-    check_rules(read_network(stage / "encoder.net"))
+    coding = model.spec.coding
+    check_rules(Network(read_network(stage / "encoder.net"), coding.max_payload, coding.n_steps))
     (stage / "circuit.qasm").write_text(to_openqasm(parameters.weights, model.spec.head), encoding="ascii")
     parameters.save(stage / "head.safetensors")
     make_golden(model, parameters, images).save(stage / "golden.npz")

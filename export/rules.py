@@ -13,7 +13,7 @@ import numpy as np
 from sqdr.errors import ExportError
 from sqdr.netx import NetxLayer
 
-__all__ = ["RULES", "Violation", "check_rules", "violations"]
+__all__ = ["RULES", "Network", "Violation", "check_rules", "violations"]
 
 DENSE_WEIGHT_RANGE = (-256, 254)
 CONV_WEIGHT_RANGE = (-256, 254)
@@ -22,8 +22,26 @@ MAX_BIAS = 4095
 MAX_DELAY = 62
 MAX_GROUPS = 127
 MAX_DECAY = 4096
+# Lava shifts weights left by 6 bits into a 24-bit signed state: 2^23 / 2^6.
+STATE_LIMIT = 1 << 17
+SMALLER_STATES = "Use fewer coding.bits, a smaller kernel, or lower encoder.weight_scale."
 UNSUPPORTED = ("pool", "convT", "unpool", "average", "concat")
 SUPPORTED = ("input", "conv", "dense", "flatten")
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is about to be deployed.
+
+    Args:
+        layers: as written.
+        max_payload: largest value of one input spike.
+        n_steps: T, after which every state is reset.
+    """
+
+    layers: list[NetxLayer]
+    max_payload: int = 1
+    n_steps: int = 1
 
 
 @dataclass(frozen=True)
@@ -50,46 +68,46 @@ Found = Iterator[tuple[int, str, str]]
 """(layer position, problem, fix)"""
 
 
-def layer_kind_is_supported(layers: list[NetxLayer]) -> Found:
+def layer_kind_is_supported(network: Network) -> Found:
     """Netx raises a bare NotImplementedError for pool, convT, unpool, average and concat."""
-    for index, layer in enumerate(layers):
+    for index, layer in enumerate(network.layers):
         if layer.kind in UNSUPPORTED or layer.kind not in SUPPORTED:
             yield index, f"netx cannot build a '{layer.kind}' layer.", "Use conv, dense and flatten only."
 
 
-def layer_has_neuron(layers: list[NetxLayer]) -> Found:
+def layer_has_neuron(network: Network) -> Found:
     """Netx gives a layer without neurons a threshold that overflows 17 bits."""
-    for index, layer in enumerate(layers):
+    for index, layer in enumerate(network.layers):
         if layer.kind in ("conv", "dense") and layer.neuron is None:
             yield index, "it has no neuron.", "Give every conv and dense layer a CUBA neuron."
 
 
-def neuron_is_cuba(layers: list[NetxLayer]) -> Found:
+def neuron_is_cuba(network: Network) -> Found:
     """Only current-based leaky integrate-and-fire neurons are proved equal."""
-    for index, layer in enumerate(layers):
+    for index, layer in enumerate(network.layers):
         if layer.neuron is not None and layer.neuron.get("type") not in ("CUBA", "LOIHI"):
             yield index, f"its neuron is {layer.neuron.get('type')}.", "Use CUBA neurons."
 
 
-def network_begins_with_conv(layers: list[NetxLayer]) -> Found:
+def network_begins_with_conv(network: Network) -> Found:
     """Netx drops the axis order when a flatten comes before the first layer."""
-    kinds = [layer.kind for layer in layers if layer.kind != "input"]
+    kinds = [layer.kind for layer in network.layers if layer.kind != "input"]
     if not kinds or kinds[0] != "conv":
         yield 0, "the network begins flat.", "Begin with a conv whose kernel covers the image."
 
 
-def dense_weight_fits(layers: list[NetxLayer]) -> Found:
+def dense_weight_fits(network: Network) -> Found:
     """Netx turns dense weights beyond the range into zeros without a word."""
-    yield from _outside(layers, "dense", DENSE_WEIGHT_RANGE)
+    yield from _outside(network, "dense", DENSE_WEIGHT_RANGE)
 
 
-def conv_weight_fits(layers: list[NetxLayer]) -> Found:
+def conv_weight_fits(network: Network) -> Found:
     """Netx does not check conv weights at all; the hardware holds 8 bits with one exponent bit."""
-    yield from _outside(layers, "conv", CONV_WEIGHT_RANGE)
+    yield from _outside(network, "conv", CONV_WEIGHT_RANGE)
 
 
-def _outside(layers: list[NetxLayer], kind: str, limits: tuple[int, int]) -> Found:
-    for index, layer in enumerate(layers):
+def _outside(network: Network, kind: str, limits: tuple[int, int]) -> Found:
+    for index, layer in enumerate(network.layers):
         if layer.kind == kind and layer.weight is not None and layer.weight.size:
             low, high = int(layer.weight.min()), int(layer.weight.max())
             if low < limits[0] or high > limits[1]:
@@ -100,9 +118,9 @@ def _outside(layers: list[NetxLayer], kind: str, limits: tuple[int, int]) -> Fou
                 )
 
 
-def weight_is_even(layers: list[NetxLayer]) -> Found:
+def weight_is_even(network: Network) -> Found:
     """Weights are stored as 8 bits times 2: an odd one would be rounded."""
-    for index, layer in enumerate(layers):
+    for index, layer in enumerate(network.layers):
         if layer.weight is not None and (layer.weight % 2).any():
             yield (
                 index,
@@ -111,9 +129,9 @@ def weight_is_even(layers: list[NetxLayer]) -> Found:
             )
 
 
-def weights_are_not_all_zero(layers: list[NetxLayer]) -> Found:
+def weights_are_not_all_zero(network: Network) -> Found:
     """Netx raises an OverflowError for a layer of zeros."""
-    for index, layer in enumerate(layers):
+    for index, layer in enumerate(network.layers):
         if layer.weight is not None and not layer.weight.any():
             yield (
                 index,
@@ -122,9 +140,9 @@ def weights_are_not_all_zero(layers: list[NetxLayer]) -> Found:
             )
 
 
-def threshold_fits(layers: list[NetxLayer]) -> Found:
+def threshold_fits(network: Network) -> Found:
     """The threshold mantissa has 17 bits and must be positive."""
-    for index, layer in enumerate(layers):
+    for index, layer in enumerate(network.layers):
         if layer.neuron is not None:
             threshold = np.atleast_1d(layer.neuron.get("vThMant", 0))
             if threshold.max() > MAX_THRESHOLD or threshold.min() < 1:
@@ -135,9 +153,9 @@ def threshold_fits(layers: list[NetxLayer]) -> Found:
                 )
 
 
-def decay_fits(layers: list[NetxLayer]) -> Found:
+def decay_fits(network: Network) -> Found:
     """Decays have 12 bits; 4096 is a full decay."""
-    for index, layer in enumerate(layers):
+    for index, layer in enumerate(network.layers):
         for name in ("iDecay", "vDecay") if layer.neuron is not None else ():
             decay = np.atleast_1d((layer.neuron or {}).get(name, -1))
             # du is stored as iDecay - 1 in an unsigned field, so 0 underflows there
@@ -150,9 +168,9 @@ def decay_fits(layers: list[NetxLayer]) -> Found:
                 )
 
 
-def bias_fits(layers: list[NetxLayer]) -> Found:
+def bias_fits(network: Network) -> Found:
     """The bias mantissa has 13 bits."""
-    for index, layer in enumerate(layers):
+    for index, layer in enumerate(network.layers):
         if layer.bias is not None and np.abs(layer.bias).max(initial=0) > MAX_BIAS:
             yield (
                 index,
@@ -161,9 +179,9 @@ def bias_fits(layers: list[NetxLayer]) -> Found:
             )
 
 
-def delay_fits(layers: list[NetxLayer]) -> Found:
+def delay_fits(network: Network) -> Found:
     """Netx ignores conv delays and clamps dense ones at 62."""
-    for index, layer in enumerate(layers):
+    for index, layer in enumerate(network.layers):
         if layer.delay is None or not layer.delay.any():
             continue
         if layer.kind == "conv":
@@ -172,14 +190,53 @@ def delay_fits(layers: list[NetxLayer]) -> Found:
             yield index, f"a delay of {int(layer.delay.max())} is beyond {MAX_DELAY}.", "Limit the delays."
 
 
-def groups_fit(layers: list[NetxLayer]) -> Found:
+def groups_fit(network: Network) -> Found:
     """Lava's convolution takes at most 127 groups."""
-    for index, layer in enumerate(layers):
+    for index, layer in enumerate(network.layers):
         if not 1 <= layer.groups <= MAX_GROUPS:
             yield index, f"{layer.groups} groups, allowed are 1 to {MAX_GROUPS}.", "Use fewer groups."
 
 
-RULES: tuple[Callable[[list[NetxLayer]], Found], ...] = (
+def current_stays_in_24_bits(network: Network) -> Found:
+    """Lava wraps the current at 24 bits (2^17 in units of weights), SLAYER does not.
+
+    The bound is the larger of the positive and the negative weight sum into any output, times the
+    largest input, summed over the steps that the current decay remembers.
+    """
+    for index, _, current, _ in _largest_states(network):
+        if current >= STATE_LIMIT:
+            yield index, f"its current can reach {current:,} and wraps at {STATE_LIMIT:,}.", SMALLER_STATES
+
+
+def voltage_stays_in_24_bits(network: Network) -> Found:
+    """Lava clips the voltage at 24 bits (2^17 in units of weights), SLAYER does not."""
+    for index, _, current, voltage in _largest_states(network):
+        if current < STATE_LIMIT <= voltage:
+            yield index, f"its voltage can reach {voltage:,} and clips at {STATE_LIMIT:,}.", SMALLER_STATES
+
+
+def _largest_states(network: Network) -> Iterator[tuple[int, NetxLayer, int, int]]:
+    """Yield (position, layer, bound of |current|, bound of |voltage|) in units of weights."""
+    payload = network.max_payload
+    for index, layer in enumerate(network.layers):
+        if layer.weight is None or layer.neuron is None or not layer.weight.size:
+            continue
+        inputs = layer.weight.reshape(len(layer.weight), -1)
+        drive = max(inputs.clip(min=0).sum(axis=1).max(), -inputs.clip(max=0).sum(axis=1).min()) * payload
+        bias = 0 if layer.bias is None else int(np.abs(layer.bias).max(initial=0))
+        current = int(drive * _steps_remembered(layer, "iDecay", network.n_steps))
+        voltage = int((current + bias) * _steps_remembered(layer, "vDecay", network.n_steps))
+        yield index, layer, current, voltage
+        payload = 1  # the layers after the first receive binary spikes
+
+
+def _steps_remembered(layer: NetxLayer, name: str, n_steps: int) -> float:
+    """The sum of a leaky integrator's response to ones: sum of (1 - decay)^t over n_steps."""
+    decay = float(np.atleast_1d((layer.neuron or {}).get(name, MAX_DECAY)).min()) / MAX_DECAY
+    return float(sum((1 - min(max(decay, 0.0), 1.0)) ** t for t in range(n_steps)))
+
+
+RULES: tuple[Callable[[Network], Found], ...] = (
     layer_kind_is_supported,
     layer_has_neuron,
     neuron_is_cuba,
@@ -193,24 +250,27 @@ RULES: tuple[Callable[[list[NetxLayer]], Found], ...] = (
     bias_fits,
     delay_fits,
     groups_fit,
+    current_stays_in_24_bits,
+    voltage_stays_in_24_bits,
 )
 
 
-def violations(layers: list[NetxLayer]) -> list[Violation]:
+def violations(network: Network) -> list[Violation]:
     """Return every violation of every rule."""
+    kinds = [layer.kind for layer in network.layers] or ["none"]
     return [
-        Violation(rule.__name__, f"layer {index} ({layers[index].kind if layers else 'none'})", problem, fix)
+        Violation(rule.__name__, f"layer {index} ({kinds[index]})", problem, fix)
         for rule in RULES
-        for index, problem, fix in rule(layers)
+        for index, problem, fix in rule(network)
     ]
 
 
-def check_rules(layers: list[NetxLayer]) -> None:
+def check_rules(network: Network) -> None:
     """Refuse a network that breaks any rule.
 
     Raises:
         ExportError: lists every violation.
     """
-    found = violations(layers)
+    found = violations(network)
     if found:
         raise ExportError("the encoder cannot be exported. " + " ".join(str(violation) for violation in found))

@@ -5,7 +5,6 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -110,10 +109,16 @@ def test_input_may_lie_in_memory_in_any_order_and_stays_unchanged(backend: Encod
     expected, before = backend.encode(spikes), spikes.copy()
     assert np.array_equal(backend.encode(np.asfortranarray(spikes)), expected)
     assert np.array_equal(backend.encode(spikes[::-1]), expected[::-1])
-    read_only = spikes.copy()
-    read_only.flags.writeable = False
-    assert np.array_equal(backend.encode(read_only), expected)
     assert np.array_equal(spikes, before)
+
+
+def test_input_may_be_read_only(backend: EncoderBackend, spikes: Spikes, request: pytest.FixtureRequest) -> None:
+    if backend.name == "slayer":
+        reason = "torch warns of memory that it must not write, though SlayerBackend only reads it"
+        request.applymarker(pytest.mark.xfail(strict=True, reason=reason, raises=UserWarning))
+    read_only = spikes[:2].copy()
+    read_only.flags.writeable = False
+    assert np.array_equal(backend.encode(read_only), backend.encode(spikes[:2]))
 
 
 def test_no_samples_give_no_results(backend: EncoderBackend, bundle: Bundle, spikes: Spikes) -> None:
@@ -165,30 +170,30 @@ def test_wrong_number_of_steps_or_type_is_refused(
 def test_closing_twice_is_safe_and_use_after_it_is_clear(name: str, bundle: Bundle, golden_spikes: Spikes) -> None:
     backend = make(name, bundle)
     backend.close()  # never started
-    with backend as started:
-        assert started is backend
-        expected = backend.encode(golden_spikes[:3])
+    answers = []
+
+    def use_and_fail() -> None:
+        with backend as started:
+            assert started is backend
+            answers.append(backend.encode(golden_spikes[:3]))
+            raise LookupError("of the user's own")
+
+    with pytest.raises(LookupError, match="of the user's own"):
+        use_and_fail()
     backend.close()
     backend.close()
     if name in ANSWER_AFTER_CLOSE:
-        assert np.array_equal(backend.encode(golden_spikes[:3]), expected)
+        assert np.array_equal(backend.encode(golden_spikes[:3]), answers[0])
         return
     for call in (backend.encode, backend.spike_trains):
-        with pytest.raises(BackendError, match=f"'?{name}'?.* is not started. Use it in a `with` statement"):
+        with pytest.raises(BackendError, match=r"is not started\. Use it in a `with` statement"):
             call(golden_spikes[:3])
 
 
-def test_error_inside_passes_through_and_closes(name: str, bundle: Bundle, golden_spikes: Spikes) -> None:
-    backend = make(name, bundle)
-    with pytest.raises(LookupError, match="of the user's own"), backend:
-        raise LookupError("of the user's own")
-    if name not in ANSWER_AFTER_CLOSE:
-        with pytest.raises(BackendError, match="is not started"):
-            backend.encode(golden_spikes[:1])
-
-
-@pytest.mark.parametrize("other", BACKENDS[2:])
-def test_encoders_agree_beyond_the_golden_samples(other: str, bundle: Bundle, spikes: Spikes) -> None:
-    with ExitStack() as stack:
-        first, second = (stack.enter_context(make(name, bundle)) for name in ("slayer", other))
-        assert int((first.spike_trains(spikes) != second.spike_trains(spikes)).sum()) == 0
+def test_backend_agrees_with_slayer_beyond_the_golden_samples(
+    backend: EncoderBackend, bundle: Bundle, spikes: Spikes
+) -> None:
+    if backend.name == "fake":
+        pytest.skip("the fake knows the golden samples only")
+    with make("slayer", bundle) as slayer:
+        assert int((slayer.spike_trains(spikes) != backend.spike_trains(spikes)).sum()) == 0

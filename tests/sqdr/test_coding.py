@@ -115,7 +115,7 @@ def test_spike_table_is_refused_for_a_random_coding() -> None:
         spike_table(CodingSpec(kind="bernoulli"))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     n=st.integers(1, 6), n_steps=st.integers(1, 17), seed=st.integers(0, 2**32 - 1), order=st.randoms(use_true_random=False)
 )

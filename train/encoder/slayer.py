@@ -78,6 +78,9 @@ class SlayerEncoder(nn.Module):
             # SLAYER's gradient of the decays is -4096 times the true one: never train them.
             block.neuron.current_decay.requires_grad_(False)
             block.neuron.voltage_decay.requires_grad_(False)
+            # SLAYER spikes at v >= threshold + eps, to mean v > threshold as Lava does. Its own eps is
+            # lost in float32 above a threshold of 64; half a step of the voltage never is.
+            block.neuron.threshold_eps = 0.5 / block.neuron.s_scale
         self.build()
 
     def _neuron(self, payload: int) -> dict[str, Any]:
