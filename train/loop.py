@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -171,7 +172,7 @@ def _trainer(
     if training.early_stop_patience is not None:
         callbacks.append(EarlyStopping(MONITOR, patience=training.early_stop_patience, mode="max"))
     if progress:
-        callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
+        callbacks.append(_Progress(console_kwargs={"stderr": True}))
     return lightning.Trainer(
         accelerator="gpu" if accelerator == "cuda" else "cpu",
         devices=1,
@@ -190,6 +191,16 @@ def _trainer(
         log_every_n_steps=50,
         deterministic=accelerator == "cpu",
     )
+
+
+class _Progress(RichProgressBar):  # type: ignore[misc]
+    """Lightning's bar on standard error, without its experiment number."""
+
+    def get_metrics(self, trainer: Any, pl_module: Any) -> dict[str, Any]:
+        """Return what the bar shows beside the rate."""
+        metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
 
 
 def _accelerator(training: TrainingConfig) -> str:

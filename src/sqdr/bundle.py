@@ -144,7 +144,7 @@ class Golden:
             BundleError: unreadable, or an array is missing.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 return cls(**{name: archive[name] for name in cls.__dataclass_fields__})
         except Exception as error:  # a damaged archive or header raises any of a dozen kinds
             raise BundleError(f"{path.name} is not a readable set of golden samples. Export again.") from error

@@ -58,10 +58,10 @@ def read_array(path: Path) -> NDArray[np.generic]:
         DataError: not a plain array file.
     """
     try:
-        loaded = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
     except Exception as error:  # a damaged header raises any of a dozen kinds, TokenError and MemoryError among them
         raise DataError(f"{path} is not a plain .npy array. Save it with numpy.save.") from error
     if not isinstance(loaded, np.ndarray):
-        loaded.close()
         raise DataError(f"{path} is an archive of arrays. Give one .npy array.")
     return loaded

@@ -69,15 +69,15 @@ def staged_directory(target: Path, *, marker: str, overwrite: bool = False) -> I
         with storage_errors(target):
             yield stage
             stage.chmod(0o755)
-            _swap(stage, target)
+            if overwrite and target.exists():
+                _swap(stage, target)
+            else:
+                stage.rename(target)  # fails where a folder with files appeared meanwhile
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
 
 def _swap(stage: Path, target: Path) -> None:
-    if not target.exists():
-        stage.rename(target)
-        return
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
     try:
         target.rename(old / "was")

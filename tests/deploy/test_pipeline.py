@@ -48,7 +48,8 @@ def assert_same(found: list[Prediction], expected: Predictions) -> None:
     for index, one in enumerate(found):
         assert np.array_equal(one.counts, expected.counts[index])
         assert np.array_equal(one.expectations, expected.expectations[index])
-        assert np.array_equal(one.logits, expected.logits[index])
+        # the readout's matrix product rounds differently for other chunk sizes
+        np.testing.assert_allclose(one.logits, expected.logits[index], rtol=0, atol=1e-12)
         assert one.predicted == expected.predicted[index]
 
 
@@ -119,23 +120,21 @@ def test_stream_refuses_chunks_of_nothing(bundle_path: Path, images: Images) -> 
         next(pipeline.stream(images, chunk_samples=0))
 
 
-BAD_IMAGES: list[tuple[str, Callable[[Images], Any], type[Exception], str]] = [
-    ("empty", lambda i: i[:0], DataError, "`images` is empty. Give at least one image"),
-    ("float", lambda i: i / 255, DataError, "`images` must be uint8 with values 0..255, got float64. Convert"),
-    ("signed", lambda i: i.astype(np.int64), DataError, "must be uint8 with values 0..255, got int64"),
-    ("bool", lambda i: i > 0, DataError, "must be uint8 with values 0..255, got bool"),
-    ("text", lambda i: np.array(["a"]), DataError, "must be uint8"),
-    ("NaN", lambda i: np.full(i.shape, np.nan), DataError, "`images` holds NaN. Remove or repair"),
-    ("one image", lambda i: i[0, 0], ShapeError, r"must have axes \(N, C, H, W\), got shape \(8, 8\)"),
-    ("channels", lambda i: np.repeat(i, 3, axis=1), ShapeError, r"\(C, H, W\) = \(1, 8, 8\) each, got \(3, 8, 8\)"),
-    ("channels last", lambda i: i.transpose(0, 2, 3, 1), ShapeError, r"= \(1, 8, 8\) each, got \(8, 8, 1\)"),
-    ("size", lambda i: i[:, :, :7], ShapeError, r"= \(1, 8, 8\) each, got \(1, 7, 8\). Resize"),
-]
+BAD_IMAGES: dict[str, tuple[Callable[[Images], Any], type[Exception], str]] = {
+    "empty": (lambda i: i[:0], DataError, "`images` is empty. Give at least one image"),
+    "float": (lambda i: i / 255, DataError, "`images` must be uint8 with values 0..255, got float64. Convert"),
+    "signed": (lambda i: i.astype(np.int64), DataError, "must be uint8 with values 0..255, got int64"),
+    "bool": (lambda i: i > 0, DataError, "must be uint8 with values 0..255, got bool"),
+    "text": (lambda i: np.array(["a"]), DataError, "must be uint8"),
+    "NaN": (lambda i: np.full(i.shape, np.nan), DataError, "`images` holds NaN. Remove or repair"),
+    "one image": (lambda i: i[0, 0], ShapeError, r"must have axes \(N, C, H, W\), got shape \(8, 8\)"),
+    "channels": (lambda i: np.repeat(i, 3, axis=1), ShapeError, r"\(C, H, W\) = \(1, 8, 8\) each, got \(3, 8, 8\)"),
+    "channels last": (lambda i: i.transpose(0, 2, 3, 1), ShapeError, r"= \(1, 8, 8\) each, got \(8, 8, 1\)"),
+    "size": (lambda i: i[:, :, :7], ShapeError, r"= \(1, 8, 8\) each, got \(1, 7, 8\). Resize"),
+}
 
 
-@pytest.mark.parametrize(
-    ("change", "error", "match"), [case[1:] for case in BAD_IMAGES], ids=[c[0] for c in BAD_IMAGES]
-)
+@pytest.mark.parametrize(("change", "error", "match"), BAD_IMAGES.values(), ids=BAD_IMAGES)
 def test_predict_refuses_bad_images_and_goes_on(
     bundle_path: Path, images: Images, change: Callable[[Images], Any], error: type[Exception], match: str
 ) -> None:
