@@ -117,7 +117,10 @@ def test_spike_table_is_refused_for_a_random_coding() -> None:
 
 @settings(max_examples=30)
 @given(
-    n=st.integers(1, 6), n_steps=st.integers(1, 17), seed=st.integers(0, 2**32 - 1), order=st.randoms(use_true_random=False)
+    n=st.integers(1, 6),
+    n_steps=st.integers(1, 17),
+    seed=st.integers(0, 2**32 - 1),
+    order=st.randoms(use_true_random=False),
 )
 def test_bernoulli_codes_an_image_alike_in_any_batch_and_order(n: int, n_steps: int, seed: int, order) -> None:
     coding = CodingSpec(kind="bernoulli", n_steps=n_steps, seed=seed)
@@ -136,7 +139,9 @@ def test_bernoulli_draws_are_the_documented_stream() -> None:
     image = some_images(1)[0]
     digest = hashlib.sha256((12345).to_bytes(4, "little") + bytes(image.ravel().tolist())).digest()
     n_draws = image.size * 7
-    raw = b"".join(word.to_bytes(8, "little") for word in words(-(-n_draws // 4), int.from_bytes(digest[:16], "little")))
+    raw = b"".join(
+        word.to_bytes(8, "little") for word in words(-(-n_draws // 4), int.from_bytes(digest[:16], "little"))
+    )
     draws = [int.from_bytes(raw[2 * i : 2 * i + 2], "little") for i in range(n_draws)]
     pixels = np.repeat(image.ravel(), 7).tolist()
     expected = [int(Fraction(draw, 65536) < Fraction(pixel, 255)) for draw, pixel in zip(draws, pixels, strict=True)]

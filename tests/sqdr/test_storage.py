@@ -194,12 +194,14 @@ def test_staged_directory_leaves_no_trace_when_the_block_fails(
     target = tmp_path / "out"
     if has_earlier:
         stage(target, b"earlier")
-    with (
-        pytest.raises(error, match="stop"),
-        staged_directory(target, marker=MARKER, overwrite=True) as folder,
-    ):
-        (folder / MARKER).write_bytes(b"new")
-        raise error("stop")
+
+    def fail() -> None:
+        with staged_directory(target, marker=MARKER, overwrite=True) as folder:
+            (folder / MARKER).write_bytes(b"new")
+            raise error("stop")
+
+    with pytest.raises(error, match="stop"):
+        fail()
     assert names(tmp_path) == ["out"] * has_earlier
     assert not has_earlier or (target / MARKER).read_bytes() == b"earlier"
 
@@ -264,12 +266,14 @@ def test_staged_directory_names_an_impossible_target(tmp_path: Path, name: str, 
 
 def test_staged_directory_does_not_replace_what_appeared_meanwhile(tmp_path: Path) -> None:
     target = tmp_path / "out"
-    with (
-        pytest.raises(StorageError, match="out cannot be written: Directory not empty"),
-        staged_directory(target, marker=MARKER) as slower,
-    ):
-        (slower / MARKER).write_bytes(b"slower")
-        stage(target, b"faster")
+
+    def two_at_once() -> None:
+        with staged_directory(target, marker=MARKER) as slower:
+            (slower / MARKER).write_bytes(b"slower")
+            stage(target, b"faster")
+
+    with pytest.raises(StorageError, match="out cannot be written: Directory not empty"):
+        two_at_once()
     assert (target / MARKER).read_bytes() == b"faster"
     assert names(tmp_path) == ["out"]
 

@@ -108,10 +108,12 @@ def test_load_yaml_reads_back_what_yaml_wrote(read, document: Any) -> None:
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.sampled_from("ab01.:-,?!&*<>[]{}|'\"#%@\\\n \t~=_xeoTn"), max_size=40))
 def test_load_yaml_reads_or_refuses_any_text(read, text: str) -> None:
+    message = ""
     try:
         read(text)
     except ConfigError as error:
-        assert len(str(error).splitlines()) == 1
+        message = str(error)
+    assert len(message.splitlines()) <= 1
 
 
 @pytest.mark.parametrize(

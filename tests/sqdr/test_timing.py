@@ -17,9 +17,7 @@ TIMINGS = st.builds(
 
 def streamed(timing: Timing, n_samples: int) -> list[tuple[int, int] | None]:
     """What leaves the last layer at each step when every layer hands its input on one step later."""
-    inputs = [
-        (sample, t) if t < timing.n_steps else None for sample in range(n_samples) for t in range(timing.period)
-    ]
+    inputs = [(sample, t) if t < timing.n_steps else None for sample in range(n_samples) for t in range(timing.period)]
     pipeline: list[tuple[int, int] | None] = [None] * timing.n_layers
     left = []
     for step in range(timing.total_steps(n_samples)):

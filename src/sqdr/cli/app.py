@@ -60,7 +60,7 @@ def _doctor(json_output: JsonOption = False) -> None:
 def main() -> None:
     """Run the command line; every error, of usage too, ends in one line and its exit code."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name=app.info.name, standalone_mode=False)
     except SqdrError as error:
         _fail(error, str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):

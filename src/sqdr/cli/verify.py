@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from sqdr.cli.console import DataRootOption, JsonOption, emit_json, output
+from sqdr.cli.console import DataRootOption, JsonOption, emit_json, errors, output
 from sqdr.errors import NotEqualError
 
 __all__ = ["verify"]
@@ -50,5 +50,10 @@ def verify(
         for row in rows:
             if row.where:
                 output().print(f"{row.source} -> {row.target}: {row.where}")
-    if not all(row.equal for row in rows):
+    if all(row.equal for row in rows):
+        return
+    if not json_output:
         raise NotEqualError("two stages differ, see the table")
+    # standard output has its one JSON object already
+    errors().print("error: two stages differ, see the rows", style="bold red")
+    raise typer.Exit(NotEqualError.exit_code)
