@@ -4,6 +4,11 @@ import warnings
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# the same examples on every run, however slow the machine
+settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.load_profile("fixed")
 
 TINY_CONFIG = {
     "data": {"name": "digits"},

@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import shutil
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -131,9 +133,8 @@ def _fit(
         best.FILE_EXTENSION = run.best.suffix
         with storage_errors(run.root):
             trainer = _trainer(training, run, [best, *callbacks], accelerator, progress)
-            trainer.fit(module, train_batches, val_batches, ckpt_path=str(run.last) if is_resumed else None)
-            if trainer.interrupted:
-                raise KeyboardInterrupt
+            with _interruptible():
+                trainer.fit(module, train_batches, val_batches, ckpt_path=str(run.last) if is_resumed else None)
         load_weights(model.cpu(), run.best)
         with storage_errors(run.root):
             metrics = merge_metrics(run.attempts)
@@ -229,6 +230,19 @@ def _claim(run: RunFolder, overwrite: bool) -> None:
             shutil.rmtree(root)
     with storage_errors(root):
         root.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Keep Ctrl-C a KeyboardInterrupt: Lightning turns it into an exit and ignores the next one."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        raise KeyboardInterrupt from stop
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 @contextlib.contextmanager

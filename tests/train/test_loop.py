@@ -1,4 +1,5 @@
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,14 @@ class BreakBefore(Callback):
     def on_train_epoch_start(self, trainer, module) -> None:
         if trainer.current_epoch == self._epoch:
             raise RuntimeError("broken off")
+
+
+class CtrlC(Callback):
+    """Presses Ctrl-C in the second epoch."""
+
+    def on_train_batch_start(self, trainer, module, batch, index) -> None:
+        if trainer.current_epoch == 1:
+            signal.raise_signal(signal.SIGINT)
 
 
 def config(tiny: dict, **training) -> TrainConfig:
@@ -60,6 +69,14 @@ def test_resumed_run_equals_unbroken_one_bit_for_bit(tiny_config: dict, tmp_path
     assert runs[0].root.joinpath("metrics.csv").read_text() == runs[1].root.joinpath("metrics.csv").read_text()
     assert unbroken.test_accuracy == resumed.test_accuracy
     assert unbroken.best_epoch == resumed.best_epoch
+
+
+def test_ctrl_c_is_an_interrupt_that_can_be_resumed(tiny_config: dict, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_training(config(tiny_config), tmp_path / "run", callbacks=[CtrlC()])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert not (tmp_path / "run" / "summary.json").exists()
+    assert resume_training(tmp_path / "run").n_epochs == 2
 
 
 def test_same_seed_trains_the_same_and_another_seed_does_not(
