@@ -92,7 +92,7 @@ def test_missing_requirement_is_shown_with_what_it_would_enable() -> None:
     assert status["onnxruntime"] == "missing"
     shown = text_of(report)
     assert "sqdr[onnx]: not complete" in shown
-    assert "ONNX export that comes later" in shown
+    assert "With it: Nothing yet" in shown
 
 
 @pytest.mark.parametrize(
