@@ -58,7 +58,7 @@ def train(
     else:
         raise ConfigError(f"`config` must be a file, name, mapping or TrainConfig, got {type(config).__name__}.")
     if data_root is not None:
-        parsed = parsed.model_copy(update={"data": parsed.data.model_copy(update={"root": Path(data_root)})})
+        parsed = parsed.model_copy(update={"data": parsed.data.model_copy(update={"root": Path(data_root).absolute()})})
     parsed = parsed.with_options(**training)
     path = Path("runs", f"{parsed.data.name}-seed{parsed.training.seed}") if out is None else Path(out)
     return TrainedRun(path, run_training(parsed, path, overwrite=overwrite, progress=progress))

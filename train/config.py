@@ -53,7 +53,7 @@ class EncoderConfig(StrictModel):
     surrogate: SurrogateSpec = SurrogateSpec()
     is_weight_normalised: bool = True
     weight_scale: float = Field(default=2.0, gt=0, le=64)
-    initial_rate: float | None = Field(default=0.1, gt=0, lt=1)
+    initial_rate: float | None = Field(default=0.05, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _preset_or_layers(self) -> "EncoderConfig":

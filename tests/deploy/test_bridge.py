@@ -213,7 +213,8 @@ def test_leaving_early_does_not_wait_for_a_source_that_gives_nothing(monkeypatch
     rig.encoder.encode(np.zeros((1, 1, 4, 4, 4), np.uint8))  # still open
 
 
-def test_interrupt_in_the_head_ends_an_encode_call_under_way() -> None:
+def test_interrupt_in_the_head_ends_an_encode_call_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridge_module, "LEAVE_S", 3 * PATIENCE_S)  # Ctrl-C does not wait for it
     is_encoding = threading.Event()
 
     def in_encoder(number: int) -> None:
@@ -226,8 +227,10 @@ def test_interrupt_in_the_head_ends_an_encode_call_under_way() -> None:
 
     head = FakeScript(on_call=in_head, error=KeyboardInterrupt())
     rig = Rig(encoder=FakeScript(on_call=in_encoder), head=head)
+    start = time.monotonic()
     with pytest.raises(KeyboardInterrupt, match=""):
         list(rig.bridge.run(chunks_of(1, 1, 1)))
+    assert time.monotonic() - start < PATIENCE_S
     assert encoder_threads() == []
 
 

@@ -122,9 +122,10 @@ def _archive() -> bytes:
         (b"hello", r"x.npy is not a plain .npy array"),
         (_truncated(), r"x.npy is not a plain .npy array"),
         (_pickled(), r"x.npy is not a plain .npy array"),
+        (b"PK\x03\x04 and no archive", r"x.npy is not a plain .npy array"),
         (_archive(), r"x.npy is an archive of arrays. Give one .npy array"),
     ],
-    ids=["empty file", "text", "truncated", "pickled objects", "npz"],
+    ids=["empty file", "text", "truncated", "pickled objects", "damaged npz", "npz"],
 )
 def test_file_that_is_no_array_is_refused(tmp_path: Path, content: bytes, match: str) -> None:
     (tmp_path / "x.npy").write_bytes(content)
