@@ -163,7 +163,7 @@ class Pipeline:
                 f"encoder '{self.encoder.name}' differs from the trained model in {n_different} of "
                 f"{trains.size} golden spikes and will not serve. Run `sqdr verify` to see where."
             )
-        if self.head.accuracy != "exact":
+        if self.head.accuracy != "exact" or self.head.is_paid:
             return
         angles = counts_to_angles(golden.counts[:1], spec.coding.n_steps, self._parameters.scale_rad, spec.head)
         difference = np.abs(self.head.expectations(angles) - golden.expectations[:1]).max()
@@ -200,7 +200,7 @@ def open_bundle(
         DeviceError: no such device, or it cannot run this circuit or number of shots.
         MissingDependencyError: an extra is not installed.
     """
-    if shots is not None and (isinstance(shots, bool) or not isinstance(shots, int) or shots < 0):
+    if shots is not None and (isinstance(shots, bool) or not isinstance(shots, int | np.integer) or shots < 0):
         raise ConfigError(f"`shots` must be a whole number of at least 0, got {shots!r}. Use 0 for exact.")
     with contextlib.ExitStack() as stack:
         bundle = stack.enter_context(Bundle.open(path))
@@ -211,7 +211,7 @@ def open_bundle(
             weights=bundle.head_parameters().weights,
             entangler=head_spec.entangler,
             n_qubits=head_spec.n_qubits,
-            shots=shots or None,
+            shots=int(shots) if shots else None,
             seed=seed,
         )
         started = load_plugin("sqdr.encoders", encoder).from_bundle(bundle, **encoder_options)

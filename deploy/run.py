@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ def run_bundle(
 ) -> dict[str, Any]:
     """Classify ``source`` and write ``results.<form>``, ``summary.json`` and ``confusion.png`` to ``out``.
 
+    The picture needs labels and matplotlib (extra ``results``); it is left out without them.
+
     Args:
         bundle: folder or ``.sqdr`` file.
         source: see `sqdr.deploy.inputs.read_input`.
@@ -60,7 +63,8 @@ def run_bundle(
         n_classes = len(manifest.class_names)
         if images.labels is not None and images.labels.max() >= n_classes:
             raise DataError(f"{source} has the label {images.labels.max()}, the model only {n_classes} classes.")
-        with open_results(Path(out), form, overwrite=overwrite) as writer, pipeline:
+        # the backends start first: if one fails, earlier results are still there
+        with pipeline, open_results(Path(out), form, overwrite=overwrite) as writer:
             predicted = []
             for index, prediction in enumerate(pipeline.stream(images.images)):
                 label = None if images.labels is None else int(images.labels[index])
@@ -73,7 +77,8 @@ def run_bundle(
                 matrix = confusion_matrix(images.labels, np.array(predicted), n_classes)
                 accuracy = float(np.trace(matrix) / matrix.sum())
                 title = f"{source} on {device}: {accuracy:.4f}"
-                draw_confusion(matrix, manifest.class_names, Path(out) / "confusion.png", title)
+                if find_spec("matplotlib") is not None:  # never lose results for want of a picture
+                    draw_confusion(matrix, manifest.class_names, Path(out) / "confusion.png", title)
             report = pipeline.head.report()
             summary = {
                 "bundle": str(bundle),

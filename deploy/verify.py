@@ -16,12 +16,14 @@ from sqdr.head import counts_to_angles
 from sqdr.plugins import load_plugin, plugin_names
 from sqdr.strict import StrictModel
 
-__all__ = ["VerifyRow", "compare_expectations", "compare_spikes", "verify_bundle"]
+__all__ = ["VerifyReport", "VerifyRow", "compare_expectations", "compare_spikes", "verify_bundle"]
 
 # Both sides compute in float64; what differs is the order of some thousand additions.
 EXPECTATION_TOLERANCE = 1e-10
 # Of two <Z>, each in [-1, 1]; also what is stated for one that is no number.
 MAX_DIFFERENCE = 2.0
+# A state vector of more is gigabytes, and minutes for each sample.
+MAX_QUBITS = 20
 HEADS = ("pennylane:default.qubit", "local:braket-sv")
 # Encoders from most to least trusted: each is compared with the first that runs.
 ENCODER_ORDER = ("slayer", "lava")
@@ -41,9 +43,21 @@ class VerifyRow(StrictModel):
     where: str = ""
 
 
+class VerifyReport(StrictModel):
+    """All comparisons, and the stages that could not be compared here."""
+
+    rows: tuple[VerifyRow, ...]
+    skipped: tuple[str, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether every comparison that was made came out equal."""
+        return all(row.equal for row in self.rows)
+
+
 def verify_bundle(
     path: str | Path, *, n_samples: int = 32, source: str | None = None, data_root: Path | None = None
-) -> list[VerifyRow]:
+) -> VerifyReport:
     """Compare every stage on the same samples.
 
     Golden spikes (the trained model's own) against each installed encoder; each encoder against the
@@ -65,9 +79,11 @@ def verify_bundle(
             :n_samples
         ]
         spikes = encode_images(images.images, manifest.model.coding)
-        rows, trains = _verify_encoders(bundle, spikes)
+        skipped: list[str] = []
+        rows, trains = _verify_encoders(bundle, spikes, skipped)
         counts = trains.sum(axis=-1, dtype=np.int64)
-        return rows + _verify_heads(bundle, counts)
+        rows += _verify_heads(bundle, counts, skipped)
+        return VerifyReport(rows=tuple(rows), skipped=tuple(skipped))
 
 
 def compare_spikes(
@@ -128,13 +144,14 @@ def _check_shapes(source: str, target: str, expected: tuple[int, ...], found: tu
         raise NotEqualError(f"{source} gives an array {expected} and {target} one {found}. Check the backend.")
 
 
-def _verify_encoders(bundle: Bundle, spikes: NDArray[np.uint8]) -> tuple[list[VerifyRow], NDArray[np.uint8]]:
+def _verify_encoders(
+    bundle: Bundle, spikes: NDArray[np.uint8], skipped: list[str]
+) -> tuple[list[VerifyRow], NDArray[np.uint8]]:
     golden = bundle.golden()
     golden_spikes = encode_images(golden.images, bundle.manifest.model.coding)
     rows: list[VerifyRow] = []
     reference: tuple[str, NDArray[np.uint8]] | None = None
     known = plugin_names("sqdr.encoders")
-    refusals = []
     for name in (*ENCODER_ORDER, *(name for name in known if name not in ENCODER_ORDER)):
         try:
             backend: EncoderBackend = load_plugin("sqdr.encoders", name).from_bundle(bundle)
@@ -152,19 +169,22 @@ def _verify_encoders(bundle: Bundle, spikes: NDArray[np.uint8]) -> tuple[list[Ve
                 else:
                     reference = (name, trains)
         except MissingDependencyError as error:
-            refusals.append(str(error))
+            skipped.append(str(error))
     if reference is None:
-        raise MissingDependencyError(f"no encoder can run here: {' '.join(refusals)}")
+        raise MissingDependencyError(f"no encoder can run here: {' '.join(skipped)}")
     return rows, reference[1]
 
 
-def _verify_heads(bundle: Bundle, counts: NDArray[np.int64]) -> list[VerifyRow]:
+def _verify_heads(bundle: Bundle, counts: NDArray[np.int64], skipped: list[str]) -> list[VerifyRow]:
     spec, parameters, golden = bundle.manifest.model, bundle.head_parameters(), bundle.golden()
     scale = parameters.scale_rad
     golden_angles = counts_to_angles(golden.counts, spec.coding.n_steps, scale, spec.head)
     angles = counts_to_angles(counts, spec.coding.n_steps, scale, spec.head)
     rows: list[VerifyRow] = []
     reference: tuple[str, NDArray[np.float64]] | None = None
+    if spec.head.n_qubits > MAX_QUBITS:
+        skipped.append(f"{spec.head.n_qubits} qubits are more than the {MAX_QUBITS} that are simulated here")
+        return rows
     for name in HEADS:
         try:
             head: HeadBackend = open_head(
@@ -175,7 +195,8 @@ def _verify_heads(bundle: Bundle, counts: NDArray[np.int64]) -> list[VerifyRow]:
                 n_qubits=spec.head.n_qubits,
                 shots=None,
             )
-        except MissingDependencyError:
+        except MissingDependencyError as error:
+            skipped.append(str(error))
             continue
         with head:
             start = time.perf_counter()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sqdr.errors import BundleError, ShapeError
+from sqdr.errors import BundleError, ConfigError, ShapeError
 from sqdr.netx import NetxLayer, read_network
 from sqdr.specification import EncoderSpec
 from sqdr.train.encoder.slayer import SlayerEncoder
@@ -26,6 +26,7 @@ class SlayerBackend:
     Args:
         net_path: the netx file.
         spec: of the encoder that the file holds.
+        n_steps: T.
         max_payload: largest value of one input spike.
 
     Raises:
@@ -34,10 +35,11 @@ class SlayerBackend:
 
     name = "slayer"
 
-    def __init__(self, net_path: Path, spec: EncoderSpec, max_payload: int = 1) -> None:
+    def __init__(self, net_path: Path, spec: EncoderSpec, n_steps: int, max_payload: int = 1) -> None:
         plain = spec.model_copy(update={"is_weight_normalised": False})
         self._encoder = SlayerEncoder(plain, max_payload).eval()
         self._spec = spec
+        self._n_steps = n_steps
         layers = [layer for layer in read_network(net_path) if layer.kind != "flatten"]
         blocks = list(self._encoder.layers())
         if len(layers) != len(blocks):
@@ -47,9 +49,15 @@ class SlayerBackend:
 
     @classmethod
     def from_bundle(cls, bundle: Any, **options: Any) -> "SlayerBackend":
-        """Return the backend of an opened `sqdr.bundle.Bundle`; takes no options."""
+        """Return the backend of an opened `sqdr.bundle.Bundle`; takes no options.
+
+        Raises:
+            ConfigError: an option was given.
+        """
+        if options:
+            raise ConfigError(f"encoder 'slayer' takes no options, got {', '.join(options)}. Leave them away.")
         model = bundle.manifest.model
-        return cls(bundle.path_of("encoder.net"), model.encoder, model.coding.max_payload)
+        return cls(bundle.path_of("encoder.net"), model.encoder, model.coding.n_steps, model.coding.max_payload)
 
     def encode(self, spikes: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Return spike counts (N, F) for coded images (N, C, H, W, T)."""
@@ -58,15 +66,18 @@ class SlayerBackend:
 
     def spike_trains(self, spikes: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return output spikes (N, F, T)."""
-        if spikes.ndim != 5 or spikes.shape[1:4] != self._spec.input_shape:
-            raise ShapeError(f"`spikes` must be (N, {self._spec.input_shape}, T), got {spikes.shape}.")
+        shape = (*self._spec.input_shape, self._n_steps)
+        if spikes.dtype != np.uint8:
+            raise ShapeError(f"`spikes` must be a uint8 array, got {spikes.dtype}. Convert it with `astype`.")
+        if spikes.ndim != 5 or spikes.shape[1:] != shape:
+            raise ShapeError(f"`spikes` must be (N, C, H, W, T) with C, H, W, T = {shape}, got {spikes.shape}.")
         parts = []
         with torch.no_grad():
             for start in range(0, len(spikes), BATCH):
-                batch = torch.from_numpy(np.ascontiguousarray(spikes[start : start + BATCH])).float()
+                batch = torch.from_numpy(spikes[start : start + BATCH].astype(np.float32))
                 parts.append(self._encoder(batch).to(torch.uint8).numpy())
         if not parts:
-            return np.zeros((0, self._spec.n_features, spikes.shape[-1]), dtype=np.uint8)
+            return np.zeros((0, self._spec.n_features, self._n_steps), dtype=np.uint8)
         return np.concatenate(parts)
 
     def close(self) -> None:

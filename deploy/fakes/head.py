@@ -41,6 +41,7 @@ class FakeHead:
         knows: Mapping[bytes, NDArray[np.float64]] | None = None,
         script: FakeScript | None = None,
     ) -> None:
+        self.is_paid = False
         self.accuracy: Accuracy = "exact" if shots is None else "sampled"
         self.n_qubits = n_qubits
         self.script = script or FakeScript()

@@ -79,6 +79,7 @@ class HeadBase:
 
     name: str
     accuracy: Accuracy
+    is_paid = False
 
     def __init__(self, name: str, accuracy: Accuracy, n_qubits: int) -> None:
         self.name = name

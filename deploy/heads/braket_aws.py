@@ -38,6 +38,8 @@ class BraketAwsHead(HeadBase):
     that the Braket SDK chooses (``AMZN_BRAKET_OUT_S3_BUCKET``, else the account's default one).
     """
 
+    is_paid = True
+
     def __init__(
         self,
         openqasm: str,

@@ -71,6 +71,8 @@ class HeadBackend(Protocol):
 
     name: str
     accuracy: Accuracy
+    is_paid: bool
+    """Whether running a circuit may cost money; nothing is run on such a head unasked."""
 
     def expectations(self, angles: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return <Z> (N, n_qubits), each in [-1, 1], for angles (N, n_qubits, 3) in radians.

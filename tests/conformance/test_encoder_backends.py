@@ -113,9 +113,6 @@ def test_input_may_lie_in_memory_in_any_order_and_stays_unchanged(backend: Encod
 
 
 def test_input_may_be_read_only(backend: EncoderBackend, spikes: Spikes, request: pytest.FixtureRequest) -> None:
-    if backend.name == "slayer":
-        reason = "torch warns of memory that it must not write, though SlayerBackend only reads it"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason, raises=UserWarning))
     read_only = spikes[:2].copy()
     read_only.flags.writeable = False
     assert np.array_equal(backend.encode(read_only), backend.encode(spikes[:2]))
@@ -160,9 +157,6 @@ def test_wrong_shape_is_refused_and_the_backend_goes_on(
 def test_wrong_number_of_steps_or_type_is_refused(
     backend: EncoderBackend, spikes: Spikes, change: Callable[[Spikes], Spikes], request: pytest.FixtureRequest
 ) -> None:
-    if backend.name == "slayer":
-        reason = "SlayerBackend does not know T and takes any type"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason, raises=pytest.fail.Exception))
     with pytest.raises(ShapeError, match="`spikes` must be"):
         backend.encode(change(spikes[:2]))
 

@@ -48,7 +48,7 @@ def no_lava(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_every_stage_of_an_exported_bundle_is_equal(bundle_path: Path, no_lava: None) -> None:
-    rows = verify_bundle(bundle_path, n_samples=7)
+    rows = verify_bundle(bundle_path, n_samples=7).rows
     assert {(row.source, row.target) for row in rows} >= {
         ("trained model", "slayer"),
         ("trained model", "pennylane:default.qubit"),
@@ -65,7 +65,7 @@ def test_every_stage_of_an_exported_bundle_is_equal(bundle_path: Path, no_lava: 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 10), reason="Lava runs on Python 3.10 only")
 def test_lava_is_compared_with_the_trained_model_and_with_slayer(bundle_path: Path) -> None:
     pytest.importorskip("lava", reason="needs the lava extra")
-    rows = [row for row in verify_bundle(bundle_path, n_samples=40) if row.target == "lava"]
+    rows = [row for row in verify_bundle(bundle_path, n_samples=40).rows if row.target == "lava"]
     assert [(row.source, row.n_different, row.equal) for row in rows] == [
         ("trained model", 0, True),
         ("slayer", 0, True),
@@ -78,7 +78,7 @@ def test_encoder_that_differs_is_found_with_the_first_place(
 ) -> None:
     install(tmp_path, flipping="other_encoders:Flipping", absent="other_encoders:Absent")
     monkeypatch.syspath_prepend(str(tmp_path))
-    rows = {(row.source, row.target): row for row in verify_bundle(bundle_path, n_samples=9)}
+    rows = {(row.source, row.target): row for row in verify_bundle(bundle_path, n_samples=9).rows}
     assert rows["trained model", "slayer"].equal
     row = rows["slayer", "flipping"]
     assert (row.equal, row.n_different, row.max_abs_difference) == (False, 2, 1.0)
@@ -90,7 +90,7 @@ def test_encoder_that_differs_is_found_with_the_first_place(
 def test_verify_reads_a_folder_or_array_of_ones_own(bundle_path: Path, no_lava: None, tmp_path: Path) -> None:
     images = np.random.default_rng(1).integers(0, 256, (3, 8, 8), dtype=np.uint8)
     np.save(tmp_path / "mine.npy", images)
-    rows = verify_bundle(bundle_path, n_samples=32, source=str(tmp_path / "mine.npy"))
+    rows = verify_bundle(bundle_path, n_samples=32, source=str(tmp_path / "mine.npy")).rows
     assert all(row.equal for row in rows)
     assert rows[-1].n_samples == 3
 

@@ -69,6 +69,9 @@ def main() -> None:
         # whoever read our output has gone; nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BROKEN)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(error, f"{where}{error.strerror or error}. Check the path, its rights and the free space.", USAGE)
     except Exception as error:
         if isinstance(error, USAGE_ERROR):
             _fail_usage(error)

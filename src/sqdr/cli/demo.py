@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sqdr.cli.console import JsonOption, emit_json, errors, output, progress_bar, table_of, wants_progress
-from sqdr.errors import StorageError
+from sqdr.errors import NotEqualError, StorageError
 from sqdr.storage import storage_errors, write_atomically
 
 __all__ = ["demo"]
@@ -54,10 +54,10 @@ def demo(
 
     trained = stage("train", lambda: train(CONFIG, out / "run", progress=shown)).summary
     stage("export", lambda: export(out / "run", out / "bundle"))
-    rows = stage("verify", lambda: verify_bundle(out / "bundle", n_samples=N_VERIFIED, source="digits:test"))
+    report = stage("verify", lambda: verify_bundle(out / "bundle", n_samples=N_VERIFIED, source="digits:test"))
     exact = stage("run exact", lambda: infer("exact", 0))
     sampled = stage(f"run {SHOTS} shots", lambda: infer("sampled", SHOTS))
-    spikes = [row for row in rows if row.target in ("slayer", "lava")]
+    spikes = [row for row in report.rows if row.target in ("slayer", "lava")]
     summary = {
         "train_accuracy": trained.train_accuracy,
         "val_accuracy": trained.val_accuracy,
@@ -65,7 +65,7 @@ def demo(
         "n_parameters": trained.n_parameters,
         "n_spikes_compared": sum(row.n_compared for row in spikes),
         "n_spike_mismatches": sum(row.n_different for row in spikes),
-        "all_stages_equal": all(row.equal for row in rows),
+        "all_stages_equal": report.equal,
         "split_accuracy_exact": exact["accuracy"],
         "split_accuracy_shots": sampled["accuracy"],
         "shots": SHOTS,
@@ -77,6 +77,9 @@ def demo(
         emit_json(summary)
     else:
         output().print(table_of("sqdr demo: digits", _rows(summary)))
+    if not report.equal:
+        errors().print("error: two stages differ. Run `sqdr verify` to see where.", style="bold red")
+        raise typer.Exit(NotEqualError.exit_code)
 
 
 def _claim(out: Path) -> None:

@@ -46,7 +46,7 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Of sampling, where the device takes one.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N images.", min=1)] = None,
     form: Annotated[ResultFormat, typer.Option("--format", help="jsonl or parquet.")] = ResultFormat.JSONL,
-    timeout: Annotated[float, typer.Option(help="Seconds that any call to the encoder may take.")] = 120.0,
+    timeout: Annotated[float, typer.Option(help="Seconds that any call to Lava may take.", min=1)] = 120.0,
     data_root: DataRootOption = None,
     overwrite: OverwriteOption = False,
     json_output: JsonOption = False,

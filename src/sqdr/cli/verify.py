@@ -28,15 +28,15 @@ def verify(
     """
     from sqdr.deploy.verify import verify_bundle
 
-    rows = verify_bundle(bundle, n_samples=samples, source=source, data_root=data_root)
+    report = verify_bundle(bundle, n_samples=samples, source=source, data_root=data_root)
     if json_output:
-        emit_json({"equal": all(row.equal for row in rows), "rows": [row.model_dump(mode="json") for row in rows]})
+        emit_json({"equal": report.equal} | report.model_dump(mode="json"))
     else:
         table = Table(title=str(bundle), title_justify="left")
         for name in ("from -> to", "samples", "compared", "differ", "max", "s", ""):
             is_text = name in ("from -> to", "")
             table.add_column(name, justify="left" if is_text else "right", no_wrap=name != "from -> to")
-        for row in rows:
+        for row in report.rows:
             table.add_row(
                 f"{row.source} -> {row.target}",
                 f"{row.n_samples:,}",
@@ -47,10 +47,12 @@ def verify(
                 "[green]EQUAL" if row.equal else "[bold red]NOT EQUAL",
             )
         output().print(table)
-        for row in rows:
+        for row in report.rows:
             if row.where:
                 output().print(f"{row.source} -> {row.target}: {row.where}")
-    if all(row.equal for row in rows):
+        for reason in report.skipped:
+            output().print(f"not compared: {reason}", markup=False)
+    if report.equal:
         return
     if not json_output:
         raise NotEqualError("two stages differ, see the table")
