@@ -15,6 +15,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
 
 from sqdr.data import DataSplits, Images
 from sqdr.errors import ConfigError, DataError, StorageError
@@ -127,7 +128,7 @@ def _fit(
             spikes, _ = sample[list(range(len(sample)))]
             wake_layers(model.encoder, float_spikes(spikes), config.encoder.initial_rate)
         module = JointTraining(model, training, training.n_epochs * len(train_batches))
-        best = ModelCheckpoint(
+        best = _BestCheckpoint(
             run.best.parent, filename="best", monitor=MONITOR, mode="max", save_last=True, enable_version_counter=False
         )
         best.FILE_EXTENSION = run.best.suffix
@@ -192,6 +193,16 @@ def _trainer(
         log_every_n_steps=50,
         deterministic=accelerator == "cpu",
     )
+
+
+class _BestCheckpoint(ModelCheckpoint):  # type: ignore[misc]
+    """Keeps the best epoch; of equal ones the later, whose learning rate was smaller."""
+
+    def check_monitor_top_k(self, trainer: Any, current: Tensor | None = None) -> bool:
+        """Return whether this epoch is to be kept."""
+        if current is None:
+            return False
+        return self.best_model_score is None or bool(current >= self.best_model_score)
 
 
 class _Progress(RichProgressBar):  # type: ignore[misc]

@@ -52,7 +52,7 @@ def demo(
                 out / "bundle", "digits:test", out / name, encoder="lava", shots=shots, seed=0, advance=advance
             )
 
-    trained = stage("train", lambda: train(CONFIG, out / "run", progress=shown)).summary
+    trained = stage("train", lambda: train(CONFIG, out / "run", progress=shown, device="cpu", n_threads=1)).summary
     stage("export", lambda: export(out / "run", out / "bundle"))
     report = stage("verify", lambda: verify_bundle(out / "bundle", n_samples=N_VERIFIED, source="digits:test"))
     exact = stage("run exact", lambda: infer("exact", 0))
