@@ -380,7 +380,7 @@ BAD_OPTIONS: dict[str, tuple[list[object], int, str]] = {
     "no credentials": (["--device", SV1, "--shots", 10], 3, "no AWS credentials found. Provide them as boto3 finds"),
     "no credentials for a QPU": (["--device", GARNET, "--shots", 10], 3, "no AWS credentials found."),
     "Lava that is not there": (["--encoder", "lava"], 3, "SQDR_LAVA_PYTHON"),
-    "time-out of nothing": (["--encoder", "lava", "--timeout", 0], 2, "`timeout_s` must be above 0"),
+    "time-out of nothing": (["--encoder", "lava", "--timeout", 0], 2, "Invalid value for '--timeout'"),
 }
 
 
