@@ -207,7 +207,7 @@ def open_bundle(
         head_spec = bundle.manifest.model.head
         head = open_head(
             device,
-            openqasm=bundle.path_of("circuit.qasm").read_text(encoding="ascii"),
+            openqasm=bundle.circuit(),
             weights=bundle.head_parameters().weights,
             entangler=head_spec.entangler,
             n_qubits=head_spec.n_qubits,

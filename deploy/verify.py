@@ -189,7 +189,7 @@ def _verify_heads(bundle: Bundle, counts: NDArray[np.int64], skipped: list[str])
         try:
             head: HeadBackend = open_head(
                 name,
-                openqasm=bundle.path_of("circuit.qasm").read_text(encoding="ascii"),
+                openqasm=bundle.circuit(),
                 weights=parameters.weights,
                 entangler=spec.head.entangler,
                 n_qubits=spec.head.n_qubits,

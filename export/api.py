@@ -13,17 +13,17 @@ from sqdr.bundle import (
     Bundle,
     Manifest,
     TrainingRecord,
+    is_bundle,
     sha256_of,
     write_zip,
 )
-from sqdr.coding import encode_images
+from sqdr.coding import encode_images, largest_payloads
 from sqdr.data import Images
 from sqdr.errors import NotEqualError, StorageError
 from sqdr.export.golden import exact_expectations, make_golden
 from sqdr.export.rules import Network, check_rules
 from sqdr.export.to_netx import write_netx
-from sqdr.export.to_openqasm import to_openqasm
-from sqdr.head import counts_to_angles, readout
+from sqdr.head import circuit_text, counts_to_angles, readout
 from sqdr.netx import read_network
 from sqdr.storage import staged_directory, storage_errors
 from sqdr.train.joint import JointModel
@@ -37,13 +37,16 @@ __all__ = ["export"]
 ZIP_SUFFIX = ".sqdr"
 
 
-def export(run: str | PathLike[str], bundle: str | Path, *, overwrite: bool = False) -> Manifest:
+def export(
+    run: str | PathLike[str], bundle: str | Path, *, overwrite: bool = False, data_root: str | Path | None = None
+) -> Manifest:
     """Write the best model of a finished run as a bundle and check it by reading it back.
 
     Args:
         run: a run folder that `sqdr.train` finished.
         bundle: the folder to make, or a file ending in ``.sqdr`` for one zip.
-        overwrite: replace an earlier bundle there.
+        overwrite: replace an earlier bundle there; nothing else is ever replaced.
+        data_root: the data set's folder, if it is no longer where it was in training.
 
     Returns:
         The bundle's manifest.
@@ -55,13 +58,16 @@ def export(run: str | PathLike[str], bundle: str | Path, *, overwrite: bool = Fa
     """
     folder, target = RunFolder(Path(run)), Path(bundle)
     summary = folder.read_summary()
-    model = folder.load_model()
-    images = load_data(folder.read_config()).test
+    config = folder.read_config()
+    model = folder.load_model(config.head.simulator)
+    images = load_data(config.with_data_root(data_root)).test
     if target.suffix != ZIP_SUFFIX:
-        with staged_directory(target, marker=MANIFEST, overwrite=overwrite) as stage:
+        with staged_directory(target, is_ours=is_bundle, overwrite=overwrite) as stage:
             return _write(stage, model, summary, images)
     if target.exists() and not overwrite:
         raise StorageError(f"{target} exists already. Choose another --out, or add --overwrite.")
+    if target.exists() and not is_bundle(target):
+        raise StorageError(f"{target} is no bundle of sqdr and is left as it is. Choose another --out.")
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as name:
@@ -77,8 +83,14 @@ def _write(stage: Path, model: JointModel, summary: RunSummary, images: Images) 
     parameters = model.head.parameters_for_deployment()
     write_netx(model.encoder, model.spec.coding.max_payload, stage / "encoder.net")
     coding = model.spec.coding
-    check_rules(Network(read_network(stage / "encoder.net"), coding.max_payload, coding.n_steps))
-    (stage / "circuit.qasm").write_text(to_openqasm(parameters.weights, model.spec.head), encoding="ascii")
+    check_rules(
+        Network(
+            read_network(stage / "encoder.net"),
+            payloads=largest_payloads(coding),
+            shapes=tuple(model.spec.encoder.shapes),
+        )
+    )
+    (stage / "circuit.qasm").write_text(circuit_text(parameters, model.spec.head), encoding="ascii")
     parameters.save(stage / "head.safetensors")
     make_golden(model, parameters, images).save(stage / "golden.npz")
     manifest = Manifest(

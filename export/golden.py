@@ -8,9 +8,8 @@ from sqdr.bundle import Golden
 from sqdr.coding import encode_images
 from sqdr.data import Images
 from sqdr.head import HeadParameters, counts_to_angles, readout
-from sqdr.specification import HeadSpec
+from sqdr.specification import MAX_STATEVECTOR_QUBITS, HeadSpec
 from sqdr.train.head import lightcone, statevector
-from sqdr.train.head.reupload import MAX_STATEVECTOR_QUBITS
 from sqdr.train.joint import JointModel, float_spikes
 
 __all__ = ["exact_expectations", "make_golden"]

@@ -5,7 +5,7 @@ in or measured on lava-nc 0.10.0 and lava-dl 0.6.0; most of them fail silently o
 there.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,6 @@ MAX_DECAY = 4096
 # Lava shifts weights left by 6 bits into a 24-bit signed state: 2^23 / 2^6.
 STATE_LIMIT = 1 << 17
 SMALLER_STATES = "Use fewer coding.bits, a smaller kernel, or lower encoder.weight_scale."
-UNSUPPORTED = ("pool", "convT", "unpool", "average", "concat")
 SUPPORTED = ("input", "conv", "dense", "flatten")
 
 
@@ -35,13 +34,15 @@ class Network:
 
     Args:
         layers: as written.
-        max_payload: largest value of one input spike.
-        n_steps: T, after which every state is reset.
+        payloads: largest value of one input spike at each of the T steps, after which every state is
+            reset.
+        shapes: output shape that each conv and dense layer must have, (C, H, W) or (F,); None to
+            accept any.
     """
 
     layers: list[NetxLayer]
-    max_payload: int = 1
-    n_steps: int = 1
+    payloads: tuple[int, ...] = (1,)
+    shapes: tuple[tuple[int, ...], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ Found = Iterator[tuple[int, str, str]]
 def layer_kind_is_supported(network: Network) -> Found:
     """Netx raises a bare NotImplementedError for pool, convT, unpool, average and concat."""
     for index, layer in enumerate(network.layers):
-        if layer.kind in UNSUPPORTED or layer.kind not in SUPPORTED:
+        if layer.kind not in SUPPORTED:
             yield index, f"netx cannot build a '{layer.kind}' layer.", "Use conv, dense and flatten only."
 
 
@@ -197,43 +198,59 @@ def groups_fit(network: Network) -> Found:
             yield index, f"{layer.groups} groups, allowed are 1 to {MAX_GROUPS}.", "Use fewer groups."
 
 
+def shape_is_the_models(network: Network) -> Found:
+    """Netx takes shapes as (W, H, C); a square image hides axes that were mixed up."""
+    places = [index for index, layer in enumerate(network.layers) if layer.kind in ("conv", "dense")]
+    for index, expected in zip(places, network.shapes or (), strict=False):
+        found = network.layers[index].shape
+        if tuple(found) != tuple(expected):
+            yield index, f"its shape is {tuple(found)}, the model's is {tuple(expected)}.", "Give shapes as (C, H, W)."
+
+
 def current_stays_in_24_bits(network: Network) -> Found:
     """Lava wraps the current at 24 bits (2^17 in units of weights), SLAYER does not.
 
-    The bound is the larger of the positive and the negative weight sum into any output, times the
-    largest input, summed over the steps that the current decay remembers.
+    The bound takes every input at its largest, the positive and the negative weights of an output
+    apart, and what the decay keeps of earlier steps.
     """
-    for index, _, current, _ in _largest_states(network):
+    for index, current, _ in _largest_states(network):
         if current >= STATE_LIMIT:
             yield index, f"its current can reach {current:,} and wraps at {STATE_LIMIT:,}.", SMALLER_STATES
 
 
 def voltage_stays_in_24_bits(network: Network) -> Found:
-    """Lava clips the voltage at 24 bits (2^17 in units of weights), SLAYER does not."""
-    for index, _, current, voltage in _largest_states(network):
+    """Lava clips the voltage at 24 bits (2^17 in units of weights), SLAYER does not.
+
+    Only downwards does it add up and matter: upwards it spikes and is reset, clipped or not.
+    """
+    for index, current, voltage in _largest_states(network):
         if current < STATE_LIMIT <= voltage:
-            yield index, f"its voltage can reach {voltage:,} and clips at {STATE_LIMIT:,}.", SMALLER_STATES
+            yield index, f"its voltage can fall to -{voltage:,} and clips at -{STATE_LIMIT:,}.", SMALLER_STATES
 
 
-def _largest_states(network: Network) -> Iterator[tuple[int, NetxLayer, int, int]]:
-    """Yield (position, layer, bound of |current|, bound of |voltage|) in units of weights."""
-    payload = network.max_payload
+def _largest_states(network: Network) -> Iterator[tuple[int, int, int]]:
+    """Yield (position, bound of |current|, bound of -voltage) in units of weights."""
+    payloads = network.payloads
     for index, layer in enumerate(network.layers):
         if layer.weight is None or layer.neuron is None or not layer.weight.size:
             continue
         inputs = layer.weight.reshape(len(layer.weight), -1)
-        drive = max(inputs.clip(min=0).sum(axis=1).max(), -inputs.clip(max=0).sum(axis=1).min()) * payload
         bias = 0 if layer.bias is None else int(np.abs(layer.bias).max(initial=0))
-        current = int(drive * _steps_remembered(layer, "iDecay", network.n_steps))
-        voltage = int((current + bias) * _steps_remembered(layer, "vDecay", network.n_steps))
-        yield index, layer, current, voltage
-        payload = 1  # the layers after the first receive binary spikes
+        up = _integrate([int(inputs.clip(min=0).sum(axis=1).max()) * p for p in payloads], layer, "iDecay")
+        down = _integrate([-int(inputs.clip(max=0).sum(axis=1).min()) * p for p in payloads], layer, "iDecay")
+        voltage = max(_integrate([value + bias for value in down], layer, "vDecay"))
+        yield index, int(max(*up, *down)), int(voltage)
+        payloads = (1,) * len(payloads)  # the layers after the first receive binary spikes
 
 
-def _steps_remembered(layer: NetxLayer, name: str, n_steps: int) -> float:
-    """The sum of a leaky integrator's response to ones: sum of (1 - decay)^t over n_steps."""
-    decay = float(np.atleast_1d((layer.neuron or {}).get(name, MAX_DECAY)).min()) / MAX_DECAY
-    return float(sum((1 - min(max(decay, 0.0), 1.0)) ** t for t in range(n_steps)))
+def _integrate(drive: Sequence[float], layer: NetxLayer, decay_name: str) -> list[float]:
+    """A leaky integrator's response at every step."""
+    decay = float(np.atleast_1d((layer.neuron or {}).get(decay_name, MAX_DECAY)).min()) / MAX_DECAY
+    kept, state, states = 1 - min(max(decay, 0.0), 1.0), 0.0, []
+    for value in drive:
+        state = state * kept + value
+        states.append(state)
+    return states
 
 
 RULES: tuple[Callable[[Network], Found], ...] = (
@@ -250,6 +267,7 @@ RULES: tuple[Callable[[Network], Found], ...] = (
     bias_fits,
     delay_fits,
     groups_fit,
+    shape_is_the_models,
     current_stays_in_24_bits,
     voltage_stays_in_24_bits,
 )

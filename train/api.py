@@ -38,7 +38,7 @@ def train(
     Args:
         config: a configuration, a mapping of one, a YAML file, or the name of a packaged one such
             as ``digits_small``.
-        out: the run folder to make; by default ``runs/<data set>-seed<seed>``.
+        out: the run folder to make; by default ``runs/<configuration>-seed<seed>``.
         overwrite: replace an earlier run there.
         progress: show a progress bar on standard error.
         data_root: the data set's folder, in place of the configuration's.
@@ -57,8 +57,10 @@ def train(
         parsed = load_config(config)
     else:
         raise ConfigError(f"`config` must be a file, name, mapping or TrainConfig, got {type(config).__name__}.")
-    if data_root is not None:
-        parsed = parsed.model_copy(update={"data": parsed.data.model_copy(update={"root": Path(data_root).absolute()})})
-    parsed = parsed.with_options(**training)
-    path = Path("runs", f"{parsed.data.name}-seed{parsed.training.seed}") if out is None else Path(out)
+    parsed = parsed.with_data_root(data_root).with_options(**training)
+    path = Path("runs", f"{_name_of(config, parsed)}-seed{parsed.training.seed}") if out is None else Path(out)
     return TrainedRun(path, run_training(parsed, path, overwrite=overwrite, progress=progress))
+
+
+def _name_of(config: object, parsed: TrainConfig) -> str:
+    return Path(config).stem if isinstance(config, str | Path) else parsed.data.name

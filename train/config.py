@@ -126,6 +126,12 @@ class TrainConfig(StrictModel):
         training = parse(TrainingConfig, self.training.model_dump() | changed, "options")
         return self.model_copy(update={"training": training})
 
+    def with_data_root(self, root: str | Path | None) -> "TrainConfig":
+        """Return a copy whose data set is looked for in ``root``; None leaves it as it is."""
+        if root is None:
+            return self
+        return self.model_copy(update={"data": self.data.model_copy(update={"root": Path(root).absolute()})})
+
     def to_yaml(self) -> str:
         """Return the configuration as YAML that `load_config` reads back equal."""
         data = self.model_dump(mode="json", exclude_none=True)

@@ -1,5 +1,6 @@
 """Draw a run's loss and accuracy over epochs."""
 
+import contextlib
 import csv
 from pathlib import Path
 
@@ -19,7 +20,9 @@ def merge_metrics(logs: list[Path]) -> Metrics:
             for row in csv.DictReader(file):
                 for name, value in row.items():
                     if value and name not in ("epoch", "step"):
-                        metrics.setdefault(name, {})[int(row["epoch"])] = float(value)
+                        # a killed run leaves a half-written line
+                        with contextlib.suppress(ValueError, TypeError):
+                            metrics.setdefault(name, {})[int(row["epoch"])] = float(value)
     return metrics
 
 

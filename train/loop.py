@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import shutil
 import signal
 import threading
@@ -18,7 +19,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 
 from sqdr.data import DataSplits, Images
-from sqdr.errors import ConfigError, DataError, StorageError
+from sqdr.errors import ConfigError, DataError, MissingDependencyError, StorageError
 from sqdr.plugins import load_plugin
 from sqdr.storage import storage_errors, write_atomically
 from sqdr.train.batches import CodedImages, batches
@@ -26,6 +27,7 @@ from sqdr.train.checkpoint import SafetensorsCheckpoints, load_checkpoint
 from sqdr.train.config import TrainConfig, TrainingConfig, resolve_model
 from sqdr.train.curves import draw_curves, merge_metrics, write_metrics
 from sqdr.train.encoder.initialisation import wake_layers
+from sqdr.train.encoder.slayer import cuda_problem
 from sqdr.train.joint import JointModel, float_spikes, n_trained_parameters
 from sqdr.train.lightning_module import JointTraining
 from sqdr.train.run_folder import RunFolder, RunSummary, load_weights
@@ -36,6 +38,10 @@ __all__ = ["accuracy", "load_data", "resume_training", "run_training"]
 INITIALISATION_IMAGES = 256
 EVALUATION_BATCH = 256
 MONITOR = "val_accuracy"
+# By this file a folder is known as a run of ours, which alone may be replaced.
+MARKER = ".sqdr-run"
+# What Lightning leaves in the environment of the process.
+LIGHTNING_VARIABLES = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS", "CUBLAS_WORKSPACE_CONFIG")
 
 
 def load_data(config: TrainConfig) -> DataSplits:
@@ -72,6 +78,7 @@ def run_training(
         TrainingError: the loss is not a number, or a layer stays silent.
     """
     run = RunFolder(out)
+    config = config.with_data_root(config.data.root or os.environ.get("SQDR_DATA_DIR"))
     data = load_data(config)
     spec = resolve_model(config, data)
     accelerator = _accelerator(config.training)
@@ -204,6 +211,13 @@ class _BestCheckpoint(ModelCheckpoint):  # type: ignore[misc]
             return False
         return self.best_model_score is None or bool(current >= self.best_model_score)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the best score along when the run folder was moved; Lightning would drop it."""
+        best = Path(str(self.dirpath), f"best{self.FILE_EXTENSION}")
+        last = Path(str(self.dirpath), f"last{self.FILE_EXTENSION}")
+        here = {"dirpath": self.dirpath, "best_model_path": str(best), "last_model_path": str(last)}
+        super().load_state_dict(state_dict | here)
+
 
 class _Progress(RichProgressBar):  # type: ignore[misc]
     """Lightning's bar on standard error, without its experiment number."""
@@ -219,7 +233,15 @@ def _accelerator(training: TrainingConfig) -> str:
     if training.device == "cpu":
         return "cpu"
     if torch.cuda.is_available():
-        return "cuda"
+        problem = cuda_problem()
+        if problem is None:
+            return "cuda"
+        if training.device == "cuda":
+            raise MissingDependencyError(
+                f"SLAYER cannot compile its CUDA kernels: {problem}. Install nvcc and ninja, or use --device cpu."
+            )
+        logging.getLogger("sqdr").warning("training on the CPU: SLAYER cannot compile its CUDA kernels: %s", problem)
+        return "cpu"
     if training.device == "cuda":
         raise ConfigError("`device` is cuda but torch sees no CUDA device. Use --device cpu, or see `sqdr doctor`.")
     return "cpu"
@@ -231,7 +253,7 @@ def _claim(run: RunFolder, overwrite: bool) -> None:
     if root.exists() and not root.is_dir():
         raise StorageError(f"{root} is a file. Choose another --out.")
     if root.is_dir() and any(root.iterdir()):
-        if not run.config.is_file():
+        if not (root / MARKER).is_file():
             raise StorageError(f"{root} holds other files. Choose another --out.")
         if not overwrite:
             raise StorageError(
@@ -241,6 +263,7 @@ def _claim(run: RunFolder, overwrite: bool) -> None:
             shutil.rmtree(root)
     with storage_errors(root):
         root.mkdir(parents=True, exist_ok=True)
+        (root / MARKER).touch()
 
 
 @contextlib.contextmanager
@@ -260,13 +283,14 @@ def _interruptible() -> Iterator[None]:
 def _reproducible(training: TrainingConfig) -> Iterator[None]:
     """Set torch's threads and matrix precision for one run, and quiet the libraries' notices."""
     n_threads, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
+    is_deterministic, random_state = torch.are_deterministic_algorithms_enabled(), torch.get_rng_state()
+    variables = {name: os.environ.get(name) for name in LIGHTNING_VARIABLES}
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     if training.n_threads is not None:
         torch.set_num_threads(training.n_threads)
-    use_tf32 = training.precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = use_tf32
-    torch.backends.cuda.matmul.allow_tf32 = use_tf32
+    # SLAYER's dense and conv layers are both convolutions; the circuit's matrix products stay in float32
+    torch.backends.cudnn.allow_tf32 = training.precision == "tf32"
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
@@ -277,6 +301,10 @@ def _reproducible(training: TrainingConfig) -> Iterator[None]:
     finally:
         torch.set_num_threads(n_threads)
         torch.backends.cudnn.allow_tf32 = tf32
-        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.use_deterministic_algorithms(is_deterministic)
+        torch.set_rng_state(random_state)
+        for name, value in variables.items():
+            if value is None:
+                os.environ.pop(name, None)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from sqdr.errors import BundleError, ConfigError, IntegrityError, SchemaVersionError
-from sqdr.head import HeadParameters
+from sqdr.head import HeadParameters, circuit_text
 from sqdr.specification import ModelSpec
 from sqdr.storage import storage_errors
 from sqdr.strict import StrictModel, parse
@@ -36,6 +36,7 @@ __all__ = [
     "FileRecord",
     "Golden",
     "Manifest",
+    "is_bundle",
     "TrainingRecord",
     "sha256_of",
     "write_zip",
@@ -204,6 +205,17 @@ class Bundle:
         """Return the trained head."""
         return HeadParameters.load(self.path_of("head.safetensors"), self.manifest.model.head)
 
+    def circuit(self) -> str:
+        """Return the circuit's OpenQASM 3, which must be that of the trained weights to the byte.
+
+        Raises:
+            BundleError: the file holds another program.
+        """
+        text = circuit_text(self.head_parameters(), self.manifest.model.head)
+        if self.path_of("circuit.qasm").read_bytes() != text.encode("ascii"):
+            raise BundleError(f"{self.name}: circuit.qasm is not the circuit of head.safetensors. Export again.")
+        return text
+
     def golden(self) -> Golden:
         """Return the golden samples."""
         return Golden.load(self.path_of("golden.npz"))
@@ -229,6 +241,21 @@ def sha256_of(path: Path) -> FileRecord:
             digest.update(chunk)
             n_bytes += len(chunk)
     return FileRecord(sha256=digest.hexdigest(), n_bytes=n_bytes)
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a folder or file is a bundle of ours, of any schema; what is not may not be replaced."""
+    try:
+        if path.is_dir():
+            data = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            is_known = {item.name for item in path.iterdir()} <= {MANIFEST, *BUNDLE_FILES}
+        else:
+            with zipfile.ZipFile(path) as archive:
+                data = json.loads(archive.read(MANIFEST))
+                is_known = set(archive.namelist()) <= {MANIFEST, *BUNDLE_FILES}
+    except (*UNREADABLE_ZIP, KeyError):
+        return False
+    return is_known and isinstance(data, dict) and {"schema_version", "sqdr_version", "files"} <= set(data)
 
 
 def write_zip(folder: Path, path: Path) -> None:

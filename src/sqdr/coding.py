@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sqdr.errors import DataError, ShapeError
 from sqdr.specification import CodingSpec
 
-__all__ = ["check_images", "encode_images", "spike_table"]
+__all__ = ["check_images", "encode_images", "largest_payloads", "spike_table"]
 
 PIXEL_MAX = 255
 
@@ -70,6 +70,13 @@ def encode_images(images: NDArray[np.uint8], coding: CodingSpec) -> NDArray[np.u
         uniform = raw.view(np.uint16)[: out.size].reshape(out.shape).astype(np.uint32)
         out[...] = uniform * PIXEL_MAX < image[..., None].astype(np.uint32) << 16
     return spikes
+
+
+def largest_payloads(coding: CodingSpec) -> tuple[int, ...]:
+    """Return the largest value of one input spike at each of the T steps."""
+    if coding.kind == "bernoulli":
+        return (1,) * coding.n_steps
+    return tuple(int(value) for value in spike_table(coding).max(axis=0))
 
 
 def check_images(images: NDArray[np.generic], input_shape: tuple[int, int, int]) -> NDArray[np.uint8]:

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sqdr.errors import BundleError, ShapeError
+from sqdr.openqasm import to_openqasm
 from sqdr.specification import HeadSpec
 
-__all__ = ["HeadParameters", "counts_to_angles", "readout"]
+__all__ = ["HeadParameters", "circuit_text", "counts_to_angles", "readout"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,11 @@ class HeadParameters:
         if not all(np.isfinite(value).all() for value in tensors.values()):
             raise BundleError(f"{path.name} holds values that are not finite. Train and export again.")
         return cls(**tensors)
+
+
+def circuit_text(parameters: HeadParameters, spec: HeadSpec) -> str:
+    """Return the trained circuit as OpenQASM 3; see `sqdr.openqasm`."""
+    return to_openqasm(parameters.weights, spec.entangler, spec.features_per_qubit)
 
 
 def counts_to_angles(

@@ -28,6 +28,10 @@ __all__ = [
 
 # Lava's convolution stores groups in 7 bits; measured limit of the netx reader.
 MAX_GROUPS = 127
+# 2^16 amplitudes times a batch is what a training step can afford.
+MAX_STATEVECTOR_QUBITS = 16
+# The light cone's closed form, see sqdr.train.head.lightcone.
+MAX_LIGHTCONE_BLOCKS = 2
 # Layers that lava-dl SLAYER can train but its netx reader cannot build.
 UNEXPORTABLE = {
     "pool": "use a conv with stride 2 instead",
@@ -65,7 +69,7 @@ class CodingSpec(StrictModel):
     kind: Literal["rate", "bernoulli", "thermometer", "bitplane", "weighted_phase", "graded"] = "rate"
     n_steps: int = Field(default=8, ge=1, le=256)
     seed: int = Field(default=0, ge=0, lt=2**32)
-    bits: int = Field(default=8, ge=1, le=8)
+    bits: int = Field(default=4, ge=1, le=8)
 
     @property
     def message_bits(self) -> int:
@@ -252,6 +256,15 @@ class HeadSpec(StrictModel):
     def n_features(self) -> int:
         """F, the features that the circuit takes in."""
         return self.n_qubits * self.features_per_qubit
+
+    @model_validator(mode="after")
+    def _is_simulable(self) -> "HeadSpec":
+        if self.n_qubits > MAX_STATEVECTOR_QUBITS and self.n_blocks > MAX_LIGHTCONE_BLOCKS:
+            raise ValueError(
+                f"more than {MAX_STATEVECTOR_QUBITS} qubits take at most {MAX_LIGHTCONE_BLOCKS} blocks, got "
+                f"{self.n_qubits} qubits and {self.n_blocks} blocks: nothing here can check such a circuit."
+            )
+        return self
 
     @model_validator(mode="after")
     def _logits_exist(self) -> "HeadSpec":

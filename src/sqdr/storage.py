@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sqdr.errors import StorageError
@@ -43,13 +43,12 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def staged_directory(target: Path, *, marker: str, overwrite: bool = False) -> Iterator[Path]:
+def staged_directory(target: Path, *, is_ours: Callable[[Path], bool], overwrite: bool = False) -> Iterator[Path]:
     """Yield a new folder beside ``target`` that becomes ``target`` only if the block succeeds.
 
     Args:
         target: the folder to make.
-        marker: a file by which an earlier folder of the same kind is known; only such a folder is
-            ever replaced.
+        is_ours: whether an earlier folder there is of the same kind; only such a one is ever replaced.
         overwrite: replace an earlier one.
 
     Raises:
@@ -59,7 +58,7 @@ def staged_directory(target: Path, *, marker: str, overwrite: bool = False) -> I
         if target.is_symlink() or (target.exists() and not target.is_dir()):
             raise StorageError(f"{target} is a file or a link. Choose another --out.")
         if target.exists() and any(target.iterdir()):
-            if not (target / marker).is_file():
+            if not is_ours(target):
                 raise StorageError(f"{target} holds other files. Choose another --out.")
             if not overwrite:
                 raise StorageError(f"{target} exists already. Choose another --out, or add --overwrite.")

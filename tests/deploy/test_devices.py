@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from sqdr.backends import HeadBackend
-from sqdr.deploy.fakes import FakeBraket, reupload_openqasm
+from sqdr.deploy.fakes import FakeBraket
 from sqdr.deploy.heads import BraketAwsHead, BraketLocalHead, PennyLaneHead, list_devices, open_head
 from sqdr.errors import BundleError, ConfigError, DeviceError, MissingDependencyError
+from sqdr.openqasm import to_openqasm
 
 GARNET = "arn:aws:braket:eu-north-1::device/qpu/iqm/Garnet"
 
@@ -17,7 +18,7 @@ GARNET = "arn:aws:braket:eu-north-1::device/qpu/iqm/Garnet"
 def _open(device: str, *, n_qubits: int = 2, shots: int | None = None, **options: Any) -> HeadBackend:
     weights = np.zeros((1, n_qubits, 3))
     arguments: dict[str, Any] = {
-        "openqasm": reupload_openqasm(weights, "ring"),
+        "openqasm": to_openqasm(weights, "ring"),
         "weights": weights,
         "entangler": "ring",
         "n_qubits": n_qubits,
@@ -144,7 +145,7 @@ def test_open_head_rejects_entangler_of_another_name() -> None:
 def test_open_head_rejects_circuit_of_another_width(device: str) -> None:
     other = np.zeros((1, 3, 3))
     with pytest.raises(DeviceError, match="`n_qubits` must be the circuit's 3, got 2"):
-        _open(device, openqasm=reupload_openqasm(other, "ring"), weights=other, shots=10)
+        _open(device, openqasm=to_openqasm(other, "ring"), weights=other, shots=10)
 
 
 def test_open_head_rejects_text_that_is_no_circuit() -> None:

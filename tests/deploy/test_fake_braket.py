@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 import sqdr.deploy.fakes
-from sqdr.deploy.fakes import FakeBraket, reupload_openqasm
+from sqdr.deploy.fakes import FakeBraket
 from sqdr.deploy.fakes.braket_devices import qpu_capabilities, simulator_capabilities
-from sqdr.export.to_openqasm import to_openqasm
-from sqdr.specification import HeadSpec
+from sqdr.openqasm import to_openqasm
 
 ENDED = ("COMPLETED", "FAILED", "CANCELLED")
 # Not in FakeBraket.environment(), but a developer's machine may have them.
@@ -38,7 +37,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBraket]:
 def _program() -> Any:
     from braket.ir.openqasm import Program
 
-    source = reupload_openqasm(np.zeros((1, 2, 3)), "none", 1)
+    source = to_openqasm(np.zeros((1, 2, 3)), "none", 1)
     return Program(source=source, inputs={"x_0_1": np.pi, "x_1_1": 0.0})
 
 
@@ -58,14 +57,6 @@ def _finish(task: Any) -> str:
 def test_module_exports_only_names_it_has() -> None:
     assert sqdr.deploy.fakes.__all__
     assert all(hasattr(sqdr.deploy.fakes, name) for name in sqdr.deploy.fakes.__all__)
-
-
-@pytest.mark.parametrize("features", [1, 3])
-@pytest.mark.parametrize("entangler", ["ring", "chain", "none"])
-def test_reupload_openqasm_writes_the_bytes_of_the_exporter(entangler: Any, features: Any) -> None:
-    weights = np.random.default_rng(0).normal(size=(2, 3, 3))
-    spec = HeadSpec(n_qubits=3, n_blocks=2, entangler=entangler, features_per_qubit=features)
-    assert reupload_openqasm(weights, entangler, features) == to_openqasm(weights, spec)
 
 
 def test_capabilities_pass_the_schemas_of_the_sdk() -> None:

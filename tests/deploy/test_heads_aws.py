@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sqdr.backends import HeadBackend
 from sqdr.circuit import qnode
-from sqdr.deploy.fakes import FakeBraket, reupload_openqasm
+from sqdr.deploy.fakes import FakeBraket
 from sqdr.deploy.heads import BraketAwsHead, open_head
 from sqdr.deploy.heads.aws_errors import clean, translate
 from sqdr.errors import (
@@ -25,6 +25,7 @@ from sqdr.errors import (
     SqdrError,
     TaskError,
 )
+from sqdr.openqasm import to_openqasm
 
 # AWS's own example keys and account, and a session token: none may show up in a message.
 ACCOUNT = "123456789012"
@@ -56,7 +57,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBraket]:
 def _open(device: str, *, shots: int | None = SHOTS) -> HeadBackend:
     return open_head(
         device,
-        openqasm=reupload_openqasm(WEIGHTS, "ring"),
+        openqasm=to_openqasm(WEIGHTS, "ring"),
         weights=WEIGHTS,
         entangler="ring",
         n_qubits=3,
@@ -66,7 +67,7 @@ def _open(device: str, *, shots: int | None = SHOTS) -> HeadBackend:
 
 def _head(fake: FakeBraket, **options: Any) -> BraketAwsHead:
     options = {"shots": SHOTS} | options
-    return BraketAwsHead(reupload_openqasm(WEIGHTS, "ring"), fake.simulator_arn, **options)
+    return BraketAwsHead(to_openqasm(WEIGHTS, "ring"), fake.simulator_arn, **options)
 
 
 def _reference() -> NDArray[np.float64]:
@@ -258,7 +259,7 @@ def test_device_that_goes_offline_in_between_is_a_device_error(fake: FakeBraket)
 def test_limits_of_the_device_itself_hold_without_hardware_file(
     fake: FakeBraket, n_qubits: int, shots: int, match: str
 ) -> None:
-    text = reupload_openqasm(np.zeros((1, n_qubits, 3)), "chain", 1)
+    text = to_openqasm(np.zeros((1, n_qubits, 3)), "chain", 1)
     head = BraketAwsHead(text, fake.qpu_arn, shots=shots)
     with pytest.raises(DeviceError, match=match), head:
         pass
@@ -270,14 +271,14 @@ def test_unknown_device_is_a_device_error(fake: FakeBraket) -> None:
         "arn:aws:braket:us-east-1::device/qpu/x/New",
         "arn:aws:braket:::device/quantum-simulator/amazon/tn9",
     ):
-        head = BraketAwsHead(reupload_openqasm(WEIGHTS, "ring"), arn, shots=10)
+        head = BraketAwsHead(to_openqasm(WEIGHTS, "ring"), arn, shots=10)
         with pytest.raises(DeviceError, match="not found") as caught, head:
             pass
         _assert_tells_no_secret(caught.value)
 
 
 def test_unused_angle_is_refused_before_submission(fake: FakeBraket) -> None:
-    text = reupload_openqasm(WEIGHTS, "ring", 1)
+    text = to_openqasm(WEIGHTS, "ring", 1)
     with (
         BraketAwsHead(text, fake.simulator_arn, shots=10) as head,
         pytest.raises(DataError, match="no input"),

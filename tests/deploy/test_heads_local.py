@@ -12,11 +12,11 @@ import sqdr.deploy.heads
 import sqdr.deploy.heads.base
 from sqdr.backends import HeadBackend
 from sqdr.circuit import Entangler, qnode
-from sqdr.deploy.fakes import reupload_openqasm
 from sqdr.deploy.heads import BraketLocalHead, PennyLaneHead, open_head
 from sqdr.errors import DataError, DeviceError, MissingDependencyError, ShapeError
 from sqdr.hw_configs import BraketLocal
 from sqdr.hw_configs.loader import packaged_hardware
+from sqdr.openqasm import to_openqasm
 
 EXACT = [
     "local:braket-sv",
@@ -52,7 +52,7 @@ def _open(
 ) -> HeadBackend:
     return open_head(
         device,
-        openqasm=reupload_openqasm(weights, entangler, features),
+        openqasm=to_openqasm(weights, entangler, features),
         weights=weights,
         entangler=entangler,
         n_qubits=weights.shape[1],
@@ -255,4 +255,4 @@ def test_module_exports_only_names_it_has() -> None:
 def test_braket_local_head_is_a_head_backend() -> None:
     hardware = packaged_hardware("braket_local_sv")
     assert isinstance(hardware, BraketLocal)
-    assert isinstance(BraketLocalHead(reupload_openqasm(_case()[0], "ring"), hardware), HeadBackend)
+    assert isinstance(BraketLocalHead(to_openqasm(_case()[0], "ring"), hardware), HeadBackend)

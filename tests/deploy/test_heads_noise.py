@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from sqdr.circuit import entangler_pairs
-from sqdr.deploy.fakes import reupload_openqasm
 from sqdr.deploy.heads import BraketLocalHead
 from sqdr.deploy.heads.openqasm import ReuploadProgram
 from sqdr.errors import BundleError
 from sqdr.hw_configs import BraketLocal, GateNoise, NoiseModel
 from sqdr.hw_configs.loader import packaged_hardware
+from sqdr.openqasm import to_openqasm
 
 NOISE = NoiseModel(
     one_qubit_gate=GateNoise(bit_flip=0.01, depolarizing=0.02, amplitude_damping=0.03),
@@ -32,7 +32,7 @@ def _hardware(noise: NoiseModel | None) -> BraketLocal:
 
 
 def _head(noise: NoiseModel | None, **options: Any) -> BraketLocalHead:
-    return BraketLocalHead(reupload_openqasm(WEIGHTS, "ring"), _hardware(noise), **options)
+    return BraketLocalHead(to_openqasm(WEIGHTS, "ring"), _hardware(noise), **options)
 
 
 def _channels(qml: Any, rates: GateNoise, wire: int) -> None:
@@ -76,7 +76,7 @@ def test_noise_equals_noise_model_of_the_sdk() -> None:
         model.add_noise(noises.BitFlip(rates.bit_flip), GateCriteria(gates))
         model.add_noise(noises.Depolarizing(rates.depolarizing), GateCriteria(gates))
         model.add_noise(noises.AmplitudeDamping(rates.amplitude_damping), GateCriteria(gates))
-    program = ReuploadProgram.from_text(reupload_openqasm(WEIGHTS, "ring"))
+    program = ReuploadProgram.from_text(to_openqasm(WEIGHTS, "ring"))
     circuit = model.apply(Circuit.from_ir(program.source, inputs=program.bind(ANGLES[0])))
     circuit.probability()
     table = np.reshape(LocalSimulator("braket_dm").run(circuit, shots=0).result().values[0], (2, 2, 2))
@@ -93,7 +93,7 @@ def test_noise_lowers_expectations_and_zero_noise_does_not() -> None:
 def test_depolarizing_shrinks_each_expectation_by_its_closed_form() -> None:
     # One block is six one-qubit gates a qubit, then CZ, which leaves <Z> alone. A depolarizing
     # channel of probability p scales the Bloch vector by 1 - 4p/3 and commutes with the rotations.
-    text, p = reupload_openqasm(WEIGHTS[:1], "ring"), 0.05
+    text, p = to_openqasm(WEIGHTS[:1], "ring"), 0.05
     clean = BraketLocalHead(text, _hardware(None)).expectations(ANGLES)
     noise = NoiseModel(one_qubit_gate=GateNoise(depolarizing=p))
     found = BraketLocalHead(text, _hardware(noise)).expectations(ANGLES)

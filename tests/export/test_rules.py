@@ -70,7 +70,17 @@ def test_every_rule_has_a_test() -> None:
         "network_begins_with_conv",
         "current_stays_in_24_bits",
         "voltage_stays_in_24_bits",
+        "shape_is_the_models",
     }
+
+
+def test_shape_with_its_axes_mixed_up_is_refused() -> None:
+    shapes = ((2, 3, 3), (4,))
+    assert violations(Network(SOUND, shapes=shapes)) == []
+    mixed = [replace(CONV, shape=(3, 3, 2)), FLATTEN, DENSE]
+    assert [(v.rule, v.layer) for v in violations(Network(mixed, shapes=shapes))] == [
+        ("shape_is_the_models", "layer 0 (conv)")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +95,9 @@ def test_every_rule_has_a_test() -> None:
         (3, 15, {}, 1, set()),
         # without decay, eight steps add up: in the current, and again in the voltage
         (100, 1, {"iDecay": 1}, 8, {"current_stays_in_24_bits"}),
-        (100, 1, {"vDecay": 0}, 8, {"voltage_stays_in_24_bits"}),
+        # the voltage adds up downwards only: upwards a spike resets it
+        (-1000, 1, {"vDecay": 0}, 8, {"voltage_stays_in_24_bits"}),
+        (100, 1, {"vDecay": 0}, 8, set()),
         (100, 1, {"vDecay": 4096}, 8, set()),
     ],
 )
@@ -94,7 +106,7 @@ def test_state_that_leaves_24_bits_is_refused(rows, payload, changes, n_steps, e
     if rows < 0:
         weight[0, 0, 1::2] *= -1
     layer = replace(CONV, weight=weight, neuron=NEURON | {"vDecay": 4096} | changes)
-    assert {found.rule for found in violations(Network([layer], payload, n_steps))} == expected
+    assert {found.rule for found in violations(Network([layer], (payload,) * n_steps))} == expected
 
 
 def test_all_violations_are_listed_at_once() -> None:

@@ -17,6 +17,12 @@ from sqdr.errors import StorageError
 from sqdr.storage import staged_directory, storage_errors, write_atomically
 
 MARKER = "marker.json"
+
+
+def has_marker(folder: Path) -> bool:
+    return (folder / MARKER).is_file()
+
+
 NOBODY = 65534
 DISK_BYTES = 64 << 10
 
@@ -79,7 +85,7 @@ def names(folder: Path) -> list[str]:
 
 
 def stage(target: Path, content: bytes = b"new", *, overwrite: bool = False) -> None:
-    with staged_directory(target, marker=MARKER, overwrite=overwrite) as folder:
+    with staged_directory(target, is_ours=has_marker, overwrite=overwrite) as folder:
         (folder / MARKER).write_bytes(content)
 
 
@@ -171,7 +177,7 @@ def test_write_atomically_keeps_the_earlier_file_when_the_process_dies(tmp_path:
 
 def test_staged_directory_appears_whole_with_its_parents(tmp_path: Path) -> None:
     target = tmp_path / "a" / "b" / "out"
-    with staged_directory(target, marker=MARKER) as folder:
+    with staged_directory(target, is_ours=has_marker) as folder:
         (folder / MARKER).write_bytes(b"new")
         assert not target.exists()
     assert names(target) == [MARKER]
@@ -196,7 +202,7 @@ def test_staged_directory_leaves_no_trace_when_the_block_fails(
         stage(target, b"earlier")
 
     def fail() -> None:
-        with staged_directory(target, marker=MARKER, overwrite=True) as folder:
+        with staged_directory(target, is_ours=has_marker, overwrite=True) as folder:
             (folder / MARKER).write_bytes(b"new")
             raise error("stop")
 
@@ -268,7 +274,7 @@ def test_staged_directory_does_not_replace_what_appeared_meanwhile(tmp_path: Pat
     target = tmp_path / "out"
 
     def two_at_once() -> None:
-        with staged_directory(target, marker=MARKER) as slower:
+        with staged_directory(target, is_ours=has_marker) as slower:
             (slower / MARKER).write_bytes(b"slower")
             stage(target, b"faster")
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sqdr.plugins import missing
 from sqdr.specification import ConvSpec, DenseSpec, EncoderSpec
 
-__all__ = ["SlayerEncoder", "import_slayer"]
+__all__ = ["SlayerEncoder", "cuda_problem", "import_slayer"]
 
 
 def import_slayer() -> Any:
@@ -32,6 +32,22 @@ def import_slayer() -> Any:
     except ImportError as error:
         raise missing(error, "the SLAYER encoder") from error
     return slayer
+
+
+def cuda_problem() -> str | None:
+    """Return why SLAYER's CUDA kernels cannot be compiled or loaded here, or None if they can.
+
+    SLAYER compiles them with nvcc at first use, in the middle of training; this does it before.
+    """
+    import_slayer()
+    try:
+        from lava.lib.dl.slayer.neuron.dynamics.leaky_integrator import Accelerated
+
+        Accelerated.leaky_integrator  # noqa: B018 - compiles when it is looked at
+    # torch's extension builder has no error of its own: OSError, RuntimeError, ImportError, ...
+    except Exception as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return None
 
 
 class SlayerEncoder(nn.Module):

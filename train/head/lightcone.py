@@ -12,10 +12,11 @@ from torch import Tensor
 
 from sqdr.circuit import Entangler, entangler_pairs
 from sqdr.errors import ConfigError
+from sqdr.specification import MAX_LIGHTCONE_BLOCKS
 
 __all__ = ["expectations", "rotation_so3"]
 
-MAX_BLOCKS = 2
+MAX_BLOCKS = MAX_LIGHTCONE_BLOCKS
 
 
 def rotation_so3(angles: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sqdr.errors import ConfigError
 from sqdr.head import HeadParameters
-from sqdr.specification import HeadSpec
+from sqdr.specification import MAX_STATEVECTOR_QUBITS, HeadSpec
 from sqdr.train.head import lightcone, statevector
 from sqdr.train.head.pennylane_device import PennyLaneCircuit
 
@@ -17,8 +17,6 @@ __all__ = ["ReuploadHead"]
 # N(0, 0.3) and the half turn on the middle angle, found on mnist10k's validation part.
 INIT_STD_RAD = 0.3
 TRUNCATED_AT_STD = 2.0
-# 2^16 amplitudes times a batch is what a training step can afford.
-MAX_STATEVECTOR_QUBITS = 16
 
 Circuit = Callable[[Tensor, Tensor], Tensor]
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sqdr.cli.console import JsonOption, OverwriteOption, emit_json, output, table_of
+from sqdr.cli.console import DataRootOption, JsonOption, OverwriteOption, emit_json, output, table_of
 
 __all__ = ["export"]
 
@@ -13,6 +13,7 @@ __all__ = ["export"]
 def export(
     run: Annotated[Path, typer.Argument(help="A finished run folder.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The bundle: a folder, or a file ending in .sqdr.")],
+    data_root: DataRootOption = None,
     overwrite: OverwriteOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -22,7 +23,7 @@ def export(
     """
     from sqdr.export.api import export as export_run
 
-    manifest = export_run(run, out, overwrite=overwrite)
+    manifest = export_run(run, out, overwrite=overwrite, data_root=data_root)
     if json_output:
         emit_json({"bundle": str(out)} | manifest.model_dump(mode="json"))
         return

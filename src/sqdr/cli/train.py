@@ -34,8 +34,8 @@ def train(
 
     progress = wants_progress(json_output)
     if resume is not None:
-        if config is not None or out is not None:
-            raise ConfigError("`--resume` continues a run as it was configured. Leave --config and --out away.")
+        if overwrite or any(option is not None for option in (config, out, seed, device, threads, data_root)):
+            raise ConfigError("`--resume` continues a run as it was configured. Leave the other options away.")
         path, summary = resume, resume_training(resume, n_epochs=epochs, progress=progress)
     else:
         if config is None:

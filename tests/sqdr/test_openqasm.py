@@ -8,15 +8,13 @@ import pytest
 
 from sqdr.circuit import qnode
 from sqdr.deploy.heads.devices import open_head
-from sqdr.export.to_openqasm import to_openqasm
-from sqdr.specification import HeadSpec
+from sqdr.openqasm import to_openqasm
 
 PROGRAM = """
 import numpy as np
-from sqdr.export.to_openqasm import to_openqasm
-from sqdr.specification import HeadSpec
+from sqdr.openqasm import to_openqasm
 weights = np.random.RandomState(5).normal(size=(2, 4, 3))
-print(to_openqasm(weights, HeadSpec(n_qubits=4, features_per_qubit=3)), end="")
+print(to_openqasm(weights, "ring"), end="")
 """
 
 
@@ -32,11 +30,11 @@ def test_bytes_are_the_same_in_every_process() -> None:
     }
     assert len(texts) == 1
     weights = np.random.RandomState(5).normal(size=(2, 4, 3))
-    assert texts == {to_openqasm(weights, HeadSpec(n_qubits=4, features_per_qubit=3)).encode()}
+    assert texts == {to_openqasm(weights, "ring").encode()}
 
 
 def test_one_feature_per_qubit_has_one_input_per_qubit() -> None:
-    text = to_openqasm(np.zeros((2, 3, 3)), HeadSpec(n_qubits=3, n_classes=2))
+    text = to_openqasm(np.zeros((2, 3, 3)), "ring", 1)
     assert [line for line in text.splitlines() if line.startswith("input")] == [
         f"input float x_{qubit}_1;" for qubit in range(3)
     ]
@@ -46,7 +44,6 @@ def test_one_feature_per_qubit_has_one_input_per_qubit() -> None:
 @pytest.mark.parametrize("features", [1, 3])
 @pytest.mark.parametrize(("n_qubits", "n_blocks"), [(1, 1), (2, 2), (5, 3)])
 def test_braket_runs_it_as_the_qnode_does(entangler: str, features: int, n_qubits: int, n_blocks: int) -> None:
-    spec = HeadSpec(n_qubits=n_qubits, n_blocks=n_blocks, entangler=entangler, features_per_qubit=features, n_classes=2)
     random = np.random.default_rng(n_qubits)
     weights = random.normal(size=(n_blocks, n_qubits, 3))
     angles = random.normal(size=(2, n_qubits, 3))
@@ -56,7 +53,7 @@ def test_braket_runs_it_as_the_qnode_does(entangler: str, features: int, n_qubit
     expected = np.array([node(sample, weights) for sample in angles])
     with open_head(
         "local:braket-sv",
-        openqasm=to_openqasm(weights, spec),
+        openqasm=to_openqasm(weights, entangler, features),
         weights=weights,
         entangler=entangler,
         n_qubits=n_qubits,
