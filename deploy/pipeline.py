@@ -190,7 +190,8 @@ def open_bundle(
         encoder: name of an encoder backend: ``lava``, ``slayer``, or any other that is installed.
         device: ``local:braket-sv``, ``local:braket-dm``, ``pennylane:<name>``, an ARN, or the name
             or path of a hardware file.
-        shots: per circuit; None (or 0) for exact expectations where the device has them.
+        shots: per circuit; 0 for exact expectations where the device has them. None means 0 on a free
+            device; a device that may cost money needs a number.
         seed: of sampling, where the device takes one.
         encoder_options: passed to the encoder backend, for example ``timeout_s`` for ``lava``.
 
@@ -214,6 +215,11 @@ def open_bundle(
             shots=int(shots) if shots else None,
             seed=seed,
         )
+        if head.is_paid and shots is None:
+            raise ConfigError(
+                f"device '{head.name}' may cost money for every circuit: say how many `shots` each image takes "
+                "(0 for exact, on a simulator)."
+            )
         started = load_plugin("sqdr.encoders", encoder).from_bundle(bundle, **encoder_options)
         stack.pop_all()
     return Pipeline(bundle, started, head)

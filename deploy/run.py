@@ -23,14 +23,14 @@ def run_bundle(
     *,
     encoder: str = "lava",
     device: str = "local:braket-sv",
-    shots: int = 0,
+    shots: int | None = None,
     seed: int | None = None,
     limit: int | None = None,
     form: ResultFormat = "jsonl",
     timeout_s: float | None = None,
     data_root: Path | None = None,
     overwrite: bool = False,
-    advance: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Classify ``source`` and write ``results.<form>``, ``summary.json`` and ``confusion.png`` to ``out``.
 
@@ -42,14 +42,14 @@ def run_bundle(
         out: the folder for the results.
         encoder: name of the encoder backend.
         device: see `sqdr.deploy.pipeline.open_bundle`.
-        shots: per image; 0 for exact expectations.
+        shots: per image; 0 for exact expectations, which is also what None means on a free device.
         seed: of sampling.
         limit: only the first images.
         form: ``jsonl`` or ``parquet``.
         timeout_s: for each call to an encoder that takes one.
         data_root: where data sets are.
         overwrite: replace earlier results.
-        advance: called with the number of images done since the last call.
+        progress: called after each image with how many are done and how many there are.
 
     Returns:
         What ``summary.json`` holds.
@@ -70,8 +70,8 @@ def run_bundle(
                 label = None if images.labels is None else int(images.labels[index])
                 writer.write(images.sample_ids[index], prediction, label)
                 predicted.append(prediction.predicted)
-                if advance is not None:
-                    advance(1)
+                if progress is not None:
+                    progress(len(predicted), len(images))
             accuracy = None
             if images.labels is not None:
                 matrix = confusion_matrix(images.labels, np.array(predicted), n_classes)
@@ -87,8 +87,8 @@ def run_bundle(
                 "accuracy": accuracy,
                 "encoder": pipeline.encoder.name,
                 "device": device,
-                "head_accuracy": pipeline.head.accuracy,
-                "shots": shots,
+                "head_kind": pipeline.head.accuracy,
+                "shots": shots or 0,
                 "seed": seed,
                 "n_circuits": report.n_circuits,
                 "n_shots": report.n_shots,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sqdr.backends import Accuracy
 from sqdr.deploy.heads.base import HeadBase, check_limits, import_extra
 from sqdr.deploy.heads.openqasm import ReuploadProgram
+from sqdr.errors import DeviceError
 from sqdr.hw_configs import BraketLocal
 
 __all__ = ["BraketLocalHead"]
@@ -60,6 +61,11 @@ class BraketLocalHead(HeadBase):
         super().__init__(hardware.name, _accuracy(hardware, shots), program.n_qubits)
         self._program = program if hardware.noise is None else program.with_noise(hardware.noise)
         self._shots = shots
+        if shots is not None and seed is not None and program.n_qubits > MAX_TABLE_QUBITS:
+            raise DeviceError(
+                f"seeded shots take at most {MAX_TABLE_QUBITS} qubits on {hardware.name}, got {program.n_qubits}. "
+                "Leave `seed` out."
+            )
         self._rng = None if seed is None else np.random.default_rng(seed)
         self._make_program: Any = import_extra("braket.ir.openqasm").Program
         self._simulator: Any = import_extra("braket.devices").LocalSimulator(hardware.simulator)

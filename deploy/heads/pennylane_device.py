@@ -39,7 +39,8 @@ class PennyLaneHead(HeadBase):
         """Make the device.
 
         Args:
-            device_name: as ``pennylane.device`` takes it.
+            device_name: as ``pennylane.device`` takes it; a backend of the plugin after a colon, such as
+                ``braket.local.qubit:braket_dm``.
             weights: (n_blocks, n_qubits, 3) radians.
             entangler: which pairs of qubits the CZ gates join.
             shots: shots of each circuit; None for exact expectations.
@@ -90,13 +91,15 @@ def _check_weights(weights: Any) -> NDArray[np.float64]:
 
 def _make_device(pennylane: Any, name: str, n_qubits: int, seed: int | None) -> Any:
     try:
-        device = pennylane.device(name, wires=n_qubits)
+        name, _, backend = name.partition(":")
+        options = {"backend": backend} if backend else {}
+        device = pennylane.device(name, wires=n_qubits, **options)
         if seed is None:
             return device
         # Devices of the older interface come wrapped.
         kind = type(getattr(device, "target_device", device))
         if "seed" in inspect.signature(kind.__init__).parameters:
-            return pennylane.device(name, wires=n_qubits, seed=seed)
+            return pennylane.device(name, wires=n_qubits, seed=seed, **options)
     except pennylane.exceptions.DeviceError as error:
         if name.startswith("braket."):
             raise MissingDependencyError(

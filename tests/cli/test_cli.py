@@ -314,7 +314,7 @@ BAD_BUNDLES: dict[str, tuple[Callable[[Path], None], str]] = {
     "damaged head": (damage_inside("head.safetensors"), "head.safetensors is not a readable safetensors file."),
     "damaged golden samples": (damage_inside("golden.npz"), "golden.npz is not a readable set of golden samples."),
     "damaged network": (damage_inside("encoder.net"), "encoder.net is not a readable netx network. Export again."),
-    "damaged circuit": (damage_inside("circuit.qasm"), "circuit.qasm must "),
+    "damaged circuit": (damage_inside("circuit.qasm"), "circuit.qasm is not the circuit"),
     "bad zip": (zip_badly, "is not a readable .sqdr file. Copy or export it again."),
 }
 

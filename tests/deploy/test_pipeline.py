@@ -274,3 +274,22 @@ def test_sqdr_file_that_cannot_be_opened_leaves_nothing_unpacked(
     with pytest.raises(DeviceError, match="device 'local:braket-sw' is unknown. Did you mean 'local:braket-sv'?"):
         open_bundle(packed, device="local:braket-sw")
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_paid_device_needs_shots_in_so_many_words(bundle_path: Path) -> None:
+    for device in ("braket_sv1", "arn:aws:braket:::device/quantum-simulator/amazon/sv1"):
+        with pytest.raises(ConfigError, match="may cost money for every circuit: say how many `shots`"):
+            open_bundle(bundle_path, encoder="slayer", device=device)
+
+
+# raised inside Braket's density matrix simulator with NumPy 1.26
+@pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0 to a scalar:DeprecationWarning")
+@pytest.mark.parametrize("shots", [None, 20000])
+def test_density_matrix_runs_through_the_plugin_too(bundle_path: Path, shots: int | None) -> None:
+    with Bundle.open(bundle_path) as bundle:
+        golden = bundle.golden()
+    device = "pennylane:braket.local.qubit:braket_dm"
+    with open_bundle(bundle_path, encoder="slayer", device=device, shots=shots) as pipeline:
+        found = pipeline.predict(golden.images[:2]).expectations
+    # float64 rounding; or five standard errors of a mean of 20,000 values of +-1
+    assert np.abs(found - golden.expectations[:2]).max() < (1e-10 if shots is None else 5 / 20000**0.5)

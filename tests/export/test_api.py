@@ -1,16 +1,20 @@
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sqdr.bundle import BUNDLE_FILES, MANIFEST, Bundle, sha256_of
 from sqdr.coding import encode_images
-from sqdr.errors import DataError, ExportError, StorageError
+from sqdr.deploy.pipeline import open_bundle
+from sqdr.errors import BundleError, DataError, ExportError, StorageError
 from sqdr.export.api import export
 from sqdr.export.to_netx import write_netx
 from sqdr.netx import read_network
+from sqdr.train.api import train
 from sqdr.train.checkpoint import load_checkpoint, save_checkpoint
 from sqdr.train.run_folder import RunFolder
 from sqdr.train.slayer_backend import SlayerBackend
@@ -98,3 +102,69 @@ def test_earlier_bundle_is_replaced_only_when_asked_and_foreign_folder_never(tra
     with pytest.raises(StorageError, match="holds other files"):
         export(trained_run, tmp_path / "mine", overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "bundle.sqdr", "mine"]
+
+
+def test_folder_that_only_looks_like_a_bundle_is_never_replaced(trained_run: Path, tmp_path: Path) -> None:
+    app = tmp_path / "webapp"
+    app.mkdir()
+    (app / "manifest.json").write_text('{"name": "my app"}')
+    notes = tmp_path / "notes.sqdr"
+    notes.write_text("not a zip")
+    for target, message in ((app, "holds other files"), (notes, "is no bundle of sqdr")):
+        with pytest.raises(StorageError, match=message):
+            export(trained_run, target, overwrite=True)
+    assert [path.name for path in app.iterdir()] == ["manifest.json"]
+    assert notes.read_text() == "not a zip"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"head": {"n_qubits": 20, "simulator": "lightcone"}},
+        {"coding": {"kind": "graded", "n_steps": 4}},
+        {"coding": {"kind": "weighted_phase", "n_steps": 8}},
+        {"coding": {"kind": "bitplane", "n_steps": 8}},
+        {"coding": {"kind": "thermometer", "n_steps": 4}},
+        {"coding": {"kind": "bernoulli", "n_steps": 4}},
+        {"head": {"n_qubits": 4, "has_readout": True, "is_scale_learned": True, "weight_init": "uniform"}},
+        {"encoder": {"preset": "digits_tiny", "is_weight_normalised": False}},
+    ],
+    ids=["20 qubits", "graded", "weighted phase", "bitplane", "thermometer", "bernoulli", "learned scale", "plain"],
+)
+def test_every_kind_of_model_trains_and_exports(change: dict, tiny_config: dict, tmp_path: Path) -> None:
+    training = tiny_config["training"] | {"n_epochs": 1, "batch_size": 256}
+    train(tiny_config | change | {"training": training}, tmp_path / "run")
+    export(tmp_path / "run", tmp_path / "bundle")  # which checks what it wrote
+    with Bundle.open(tmp_path / "bundle") as bundle:
+        assert bundle.golden().spike_trains.any()
+
+
+def test_circuit_that_is_not_the_trained_one_is_refused(bundle_path: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundle_path, tmp_path / "b")
+    circuit = tmp_path / "b" / "circuit.qasm"
+    circuit.write_text('include "secret.inc";\n' + circuit.read_text())
+    manifest = json.loads((tmp_path / "b" / MANIFEST).read_text())
+    manifest["files"]["circuit.qasm"] = sha256_of(circuit).model_dump()
+    (tmp_path / "b" / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"circuit\.qasm is not the circuit of head\.safetensors"):
+        open_bundle(tmp_path / "b", encoder="slayer")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_run_is_exported_from_another_folder(
+    tiny_config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(40):
+        folder = tmp_path / "images" / "ab"[index % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        image = np.random.default_rng(index).integers(0, 256, (8, 8)).astype(np.uint8)
+        Image.fromarray(image).save(folder / f"{index}.png")
+    monkeypatch.chdir(tmp_path)
+    train(tiny_config | {"data": {"name": "folder", "root": "images"}}, "run")
+    monkeypatch.chdir("/")
+    export(tmp_path / "run", tmp_path / "bundle")
+    (tmp_path / "images").rename(tmp_path / "moved")
+    with pytest.raises(DataError, match="--data-root"):
+        export(tmp_path / "run", tmp_path / "again")
+    export(tmp_path / "run", tmp_path / "again", data_root=tmp_path / "moved")

@@ -127,7 +127,7 @@ def test_head_refuses_what_cannot_classify(changes: dict[str, Any], message: str
             r"makes 6 features but the head takes 18 \(n_qubits 6 x features_per_qubit 3\)",
         ),
         (
-            {"coding": {"kind": "graded"}, "encoder": encoder(neuron={"threshold": 9})},
+            {"coding": {"kind": "graded", "bits": 8}, "encoder": encoder(neuron={"threshold": 9})},
             "`threshold` times the coding's largest payload must be at most 2048.0, got 2295.0. Use a smaller",
         ),
         ({"coding": {"kind": "poisson"}}, "coding.kind: Input should be 'rate'"),

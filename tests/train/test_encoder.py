@@ -63,6 +63,14 @@ def test_no_layer_and_hardly_a_channel_is_silent_after_waking(preset, seed, digi
     assert max(quiet) < 0.2
 
 
+@pytest.mark.parametrize("preset", ["tiny", "small", "base"])
+def test_no_layer_is_silent_after_waking_on_28x28(preset, digits) -> None:
+    torch.manual_seed(0)
+    images = digits[:32].repeat_interleave(4, 2).repeat_interleave(4, 3)[:, :, 2:30, 2:30]
+    encoder = SlayerEncoder(spec((1, 28, 28), preset_layers(preset, 9)))
+    assert min(wake_layers(encoder, images, 0.05)) > 0.02
+
+
 def test_waking_keeps_weights_inside_the_range_that_learns(digits) -> None:
     torch.manual_seed(0)
     encoder = SlayerEncoder(spec(layers=preset_layers("digits_tiny", 9)))

@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -159,3 +160,45 @@ def test_resuming_with_other_epochs_is_refused(trained_run: Path) -> None:
 def test_resuming_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a training run"):
         resume_training(tmp_path)
+
+
+class BestFirst(Callback):
+    """Makes the first epoch's validation accuracy unbeatable."""
+
+    def on_validation_end(self, trainer, module) -> None:
+        if trainer.current_epoch == 0:
+            trainer.callback_metrics["val_accuracy"] = torch.tensor(1.0)
+
+
+def test_best_epoch_survives_moving_the_run_folder(tiny_config: dict, tmp_path: Path) -> None:
+    chosen = config(tiny_config, n_epochs=4)
+    with pytest.raises(RuntimeError, match="broken off"):
+        run_training(chosen, tmp_path / "here", callbacks=[BestFirst(), BreakBefore(2)])
+    assert load_checkpoint(RunFolder(tmp_path / "here").best)["epoch"] == 0
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert resume_training(tmp_path / "there").best_epoch == 1
+    assert not (tmp_path / "here").exists()
+
+
+def test_folder_that_only_looks_like_a_run_is_never_replaced(tiny_config: dict, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("server: 1")
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(StorageError, match="holds other files"):
+        run_training(config(tiny_config), tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_training_leaves_the_process_as_it_was(tiny_config: dict, tmp_path: Path) -> None:
+    state, variables = torch.get_rng_state(), dict(os.environ)
+    run_training(config(tiny_config, n_epochs=1), tmp_path / "run")
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert dict(os.environ) == variables
+
+
+def test_half_written_log_does_not_stop_a_resumed_run(tiny_config: dict, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="broken off"):
+        run_training(config(tiny_config), tmp_path / "run", callbacks=[BreakBefore(1)])
+    log = RunFolder(tmp_path / "run").attempts[0]
+    log.write_text(log.read_text() + "1,7")
+    assert resume_training(tmp_path / "run").n_epochs == 2

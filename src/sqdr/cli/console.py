@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,8 +54,8 @@ def wants_progress(json_output: bool) -> bool:
 
 
 @contextmanager
-def progress_bar(what: str, total: int | None, shown: bool) -> Iterator[Any]:
-    """Yield a function that advances a progress bar on standard error."""
+def progress_bar(what: str, shown: bool) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function of (done, total) that moves a progress bar on standard error."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -65,14 +65,13 @@ def progress_bar(what: str, total: int | None, shown: bool) -> Iterator[Any]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=errors(), disable=not shown, transient=True) as progress:
-        task = progress.add_task(what, total=total, rate="")
+        task = progress.add_task(what, total=None, rate="")
 
-        def advance(n: int = 1) -> None:
-            progress.advance(task, n)
+        def move(done: int, total: int) -> None:
             speed = progress.tasks[0].speed
-            progress.update(task, rate=f"{speed:.1f}/s" if speed else "")
+            progress.update(task, completed=done, total=total, rate=f"{speed:.1f}/s" if speed else "")
 
-        yield advance
+        yield move
 
 
 def table_of(title: str, rows: list[tuple[str, str]]) -> Table:

@@ -47,9 +47,9 @@ def demo(
         return result
 
     def infer(name: str, shots: int) -> dict[str, Any]:
-        with progress_bar(name, None, shown) as advance:
+        with progress_bar(name, shown) as progress:
             return run_bundle(
-                out / "bundle", "digits:test", out / name, encoder="lava", shots=shots, seed=0, advance=advance
+                out / "bundle", "digits:test", out / name, encoder="lava", shots=shots, seed=0, progress=progress
             )
 
     trained = stage("train", lambda: train(CONFIG, out / "run", progress=shown, device="cpu", n_threads=1)).summary

@@ -42,7 +42,9 @@ def run(
             "braket_local_dm (which brings its noise model)."
         ),
     ] = "local:braket-sv",
-    shots: Annotated[int, typer.Option(help="Per image; 0 for exact expectations.", min=0)] = 0,
+    shots: Annotated[
+        int | None, typer.Option(help="Per image; 0 for exact. A device that may cost money needs it.", min=0)
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of sampling, where the device takes one.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N images.", min=1)] = None,
     form: Annotated[ResultFormat, typer.Option("--format", help="jsonl or parquet.")] = ResultFormat.JSONL,
@@ -57,7 +59,7 @@ def run(
     """
     from sqdr.deploy.run import run_bundle
 
-    with progress_bar("classifying", None, wants_progress(json_output)) as advance:
+    with progress_bar("classifying", wants_progress(json_output)) as progress:
         summary = run_bundle(
             bundle,
             source,
@@ -71,7 +73,7 @@ def run(
             timeout_s=timeout,
             data_root=data_root,
             overwrite=overwrite,
-            advance=advance,
+            progress=progress,
         )
     if json_output:
         emit_json(summary)
@@ -86,7 +88,7 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("images", f"{summary['n_samples']:,}"),
         ("accuracy", "no labels" if accuracy is None else f"{accuracy:.4f}"),
         ("encoder", summary["encoder"]),
-        ("device", f"{summary['device']} ({summary['head_accuracy']})"),
+        ("device", f"{summary['device']} ({summary['head_kind']})"),
         ("shots per image", str(summary["shots"] or "exact")),
         ("cost estimate", "unknown" if summary["cost_usd"] is None else f"${summary['cost_usd']}"),
         ("seconds encoder / head / wall", f"{seconds['encoder']:.1f} / {seconds['head']:.1f} / {seconds['total']:.1f}"),
