@@ -68,7 +68,7 @@ if ! is_usable; then
 fi
 
 rm -f "$stamp"
-say "installing into .venv; the first time this takes minutes (about 2.6 GB with torch's CUDA libraries)"
+say "installing into .venv; the first time this takes minutes (about 6 GB on disk, mostly torch and CUDA libraries)"
 pip() {
     "$venv/bin/python" -m pip "$@" </dev/null
 }
