@@ -99,17 +99,8 @@ def compare_spikes(
             f"first at sample {sample}, feature {neuron}, time step {t}: {source} "
             f"{int(expected[sample, neuron, t])}, {target} {int(found[sample, neuron, t])}"
         )
-    return VerifyRow(
-        source=source,
-        target=target,
-        n_samples=len(expected),
-        n_compared=expected.size,
-        n_different=int(differs.sum()),
-        max_abs_difference=float(np.abs(expected.astype(int) - found.astype(int)).max(initial=0)),
-        seconds=seconds,
-        equal=not differs.any(),
-        where=where,
-    )
+    difference = np.abs(expected.astype(int) - found.astype(int)).max(initial=0)
+    return _row(source, target, differs, float(difference), seconds, where)
 
 
 def compare_expectations(
@@ -126,13 +117,20 @@ def compare_expectations(
             f"first at sample {sample}, qubit {qubit}: {source} {expected[sample, qubit]:.12f}, {target} "
             f"{found[sample, qubit]:.12f}"
         )
+    largest = np.nan_to_num(difference, nan=MAX_DIFFERENCE).max(initial=0)
+    return _row(source, target, differs, float(largest), seconds, where)
+
+
+def _row(
+    source: str, target: str, differs: NDArray[np.bool_], difference: float, seconds: float, where: str
+) -> VerifyRow:
     return VerifyRow(
         source=source,
         target=target,
-        n_samples=len(expected),
-        n_compared=expected.size,
+        n_samples=len(differs),
+        n_compared=differs.size,
         n_different=int(differs.sum()),
-        max_abs_difference=float(np.nan_to_num(difference, nan=MAX_DIFFERENCE).max(initial=0)),
+        max_abs_difference=difference,
         seconds=seconds,
         equal=not differs.any(),
         where=where,

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqdr.errors import ConfigError, DeviceError
 from sqdr.hw_configs.schema import (
-    SCHEMA_NUMBER,
+    SCHEMA_VERSION,
     BraketLocal,
     BraketQpu,
     BraketSimulator,
@@ -80,10 +80,11 @@ def _read(path: Path) -> HardwareConfig:
     data = load_yaml(path, "hardware file")
     if not isinstance(data, dict):
         raise ConfigError(f"hardware file {path.name} must be a mapping of keys, got {type(data).__name__}.")
-    number = data.get("schema_number")
-    if isinstance(number, int) and number > SCHEMA_NUMBER:
+    number = data.get("schema_version")
+    if isinstance(number, int) and number > SCHEMA_VERSION:
         raise ConfigError(
-            f"hardware file {path.name} has schema_number {number}; this sqdr reads up to {SCHEMA_NUMBER}. Update sqdr."
+            f"hardware file {path.name} has schema_version {number}; this sqdr reads up to {SCHEMA_VERSION}. "
+            "Update sqdr."
         )
     return parse(_model(data.get("kind"), path), data, f"hardware file {path.name}")
 

@@ -16,7 +16,7 @@ from sqdr.strict import StrictModel
 
 __all__ = [
     "ARN_PATTERN",
-    "SCHEMA_NUMBER",
+    "SCHEMA_VERSION",
     "BraketLocal",
     "BraketQpu",
     "BraketSimulator",
@@ -31,7 +31,7 @@ __all__ = [
     "SimulatorPrices",
 ]
 
-SCHEMA_NUMBER = 1
+SCHEMA_VERSION = 1
 
 ARN_PATTERN = re.compile(
     r"arn:aws:braket:(?P<region>[a-z0-9-]*)::device/"
@@ -120,7 +120,7 @@ class NoiseModel(StrictModel):
 
 
 class _Hardware(StrictModel):
-    schema_number: Literal[1]
+    schema_version: Literal[1]
     name: Name
     description: str = Field(min_length=3)
 

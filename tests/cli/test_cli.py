@@ -397,7 +397,7 @@ def test_bad_option_is_one_line_and_its_code(
 
 def test_bundle_for_more_qubits_than_the_device_has(sqdr: Run, bundle_path: Path) -> None:
     Path("small.yaml").write_text(
-        "schema_number: 1\nkind: braket_local\nname: small\ndescription: two qubits\nsimulator: braket_sv\n"
+        "schema_version: 1\nkind: braket_local\nname: small\ndescription: two qubits\nsimulator: braket_sv\n"
         "n_qubits: {value: 2, source: here, as_of: 2026-11}\n"
         "shots: {value: {min: 5, max: 10}, source: here, as_of: 2026-11}\n"
     )

@@ -55,7 +55,7 @@ def test_open_head_returns_head_of_the_device(
 def test_open_head_takes_own_hardware_file(tmp_path: Path) -> None:
     path = tmp_path / "small.yaml"
     path.write_text(
-        "schema_number: 1\nkind: braket_local\nname: small\ndescription: two qubits\nsimulator: braket_sv\n"
+        "schema_version: 1\nkind: braket_local\nname: small\ndescription: two qubits\nsimulator: braket_sv\n"
         "n_qubits: {value: 2, source: here, as_of: 2026-11}\n"
         "shots: {value: {min: 5, max: 10}, source: here, as_of: 2026-11}\n",
         encoding="utf-8",

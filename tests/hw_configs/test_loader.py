@@ -12,7 +12,7 @@ from sqdr.hw_configs.loader import packaged_hardware
 NAMES = ["braket_iqm_garnet", "braket_local_dm", "braket_local_sv", "braket_sv1", "loihi2_sim"]
 
 LOCAL = """\
-schema_number: 1
+schema_version: 1
 kind: braket_local
 name: mine
 description: my own
@@ -93,9 +93,9 @@ def test_load_hardware_rejects_missing_path(tmp_path: Path) -> None:
         ("simulator: braket_sv", "simulatr: braket_sv", "unknown key 'simulatr'; did you mean 'simulator'"),
         ("kind: braket_local", "kind: braket_loca", "must be one of .* Did you mean 'braket_local'"),
         ("kind: braket_local\n", "", "`kind` must be one of"),
-        ("schema_number: 1", "schema_number: 2", "schema_number 2; this sqdr reads up to 1"),
-        ("schema_number: 1\n", "", "schema_number"),
-        ("schema_number: 1", "schema_number: 0", "schema_number"),
+        ("schema_version: 1", "schema_version: 2", "schema_version 2; this sqdr reads up to 1"),
+        ("schema_version: 1\n", "", "schema_version"),
+        ("schema_version: 1", "schema_version: 0", "schema_version"),
         ("value: 5", "value: 0", "n_qubits.value: .*greater than or equal to 1"),
         ("value: 5", "value: -5", "n_qubits.value"),
         ("value: 5", "value: 5.5", "n_qubits.value"),
