@@ -3,12 +3,21 @@
 import json
 from typing import Any
 
-__all__ = ["QPU_ARN", "SIMULATOR_ARN", "qpu_capabilities", "simulator_capabilities"]
+__all__ = ["OPENQASM", "QPU_ARN", "SIMULATOR_ARN", "qpu_capabilities", "simulator_capabilities"]
 
 SIMULATOR_ARN = "arn:aws:braket:::device/quantum-simulator/amazon/sv1"
 QPU_ARN = "arn:aws:braket:eu-north-1::device/qpu/iqm/Garnet"
+OPENQASM = "braket.ir.openqasm.program"
 
 N_ROWS, N_COLUMNS = 4, 5
+# What IQM's processors take, as the Braket developer guide lists it ("Amazon Braket supported devices"): no U.
+QPU_OPERATIONS = (
+    "ccnot cnot cphaseshift cphaseshift00 cphaseshift01 cphaseshift10 cswap swap iswap pswap ecr cy cz xy xx yy zz "
+    "h i phaseshift rx ry rz s si t ti v vi x y z"
+).split()
+# Those of amazon-braket-default-simulator 1.33.0, which has OpenQASM's own U and GPhase; SV1's were not read.
+SIMULATOR_OPERATIONS = [*QPU_OPERATIONS, "U", "GPhase", "cv", "gpi", "gpi2", "ms", "prx", "unitary"]
+
 # A real device is polled once a second; a test should not wait that long.
 POLL_INTERVAL_MS = 5
 
@@ -26,12 +35,12 @@ def _service(max_shots: int, min_shots: int) -> dict[str, Any]:
     }
 
 
-def _action(min_shots: int, max_shots: int) -> dict[str, Any]:
+def _action(min_shots: int, max_shots: int, operations: list[str]) -> dict[str, Any]:
     return {
-        "braket.ir.openqasm.program": {
-            "actionType": "braket.ir.openqasm.program",
+        OPENQASM: {
+            "actionType": OPENQASM,
             "version": ["1"],
-            "supportedOperations": ["cz", "prx", "rx", "ry", "rz"],
+            "supportedOperations": operations,
             "supportedResultTypes": [
                 {"name": "Expectation", "observables": ["z"], "minShots": min_shots, "maxShots": max_shots}
             ],
@@ -44,7 +53,7 @@ def simulator_capabilities() -> str:
     document = {
         "braketSchemaHeader": _header("simulators.gate_model_simulator_device_capabilities"),
         "service": _service(100_000, 0),
-        "action": _action(0, 100_000),
+        "action": _action(0, 100_000, SIMULATOR_OPERATIONS),
         "deviceParameters": {},
         "paradigm": {
             "braketSchemaHeader": _header("simulators.gate_model_simulator_paradigm_properties"),
@@ -59,7 +68,7 @@ def qpu_capabilities() -> str:
     document = {
         "braketSchemaHeader": _header("iqm.iqm_device_capabilities"),
         "service": _service(20_000, 1),
-        "action": _action(1, 20_000),
+        "action": _action(1, 20_000, QPU_OPERATIONS),
         "deviceParameters": {},
         "paradigm": {
             "braketSchemaHeader": _header("gate_model_qpu_paradigm_properties"),

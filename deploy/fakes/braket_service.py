@@ -1,12 +1,14 @@
 """A Braket service on this machine, for the real SDK and boto3 to talk to.
 
 It answers on 127.0.0.1 what the SDK asks: devices, quantum tasks, and the S3 objects that hold their
-results. Results are computed by Braket's own local simulator. Point the SDK at it with the environment
-variables of :meth:`FakeBraket.environment`; clients handed to ``AwsSession`` would be dropped by its
-copies, the environment is not.
+results. Results are computed by Braket's own local simulator; a program with a gate that the device does
+not list is refused, as the service does it. Point the SDK at it with the environment variables of
+:meth:`FakeBraket.environment`; clients handed to ``AwsSession`` would be dropped by its copies, the
+environment is not.
 """
 
 import json
+import re
 import threading
 import uuid
 from dataclasses import dataclass, field
@@ -15,7 +17,13 @@ from types import TracebackType
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from sqdr.deploy.fakes.braket_devices import QPU_ARN, SIMULATOR_ARN, qpu_capabilities, simulator_capabilities
+from sqdr.deploy.fakes.braket_devices import (
+    OPENQASM,
+    QPU_ARN,
+    SIMULATOR_ARN,
+    qpu_capabilities,
+    simulator_capabilities,
+)
 
 __all__ = ["FakeBraket", "FakeTask"]
 
@@ -29,6 +37,8 @@ BUCKET = "amazon-braket-fake"
 CREATED_AT = "2026-11-01T00:00:00Z"
 # What the fake simulator says it took: longer than the 3 s that SV1 bills at least.
 EXECUTION_MS = 4000
+# A gate statement at the start of a line, on qubits by index or physical: U(1, 2, 3) q[0];  cz $0, $1;
+GATE = re.compile(r"^[ \t]*([A-Za-z]\w*)(?:[ \t]*\([^;\n]*\))?[ \t]+(?:\w+[ \t]*\[|\$\d)")
 
 
 @dataclass
@@ -134,6 +144,12 @@ class FakeBraket:
         """Set what a device says of itself; a task for one that is not ONLINE is refused."""
         self._devices[device_arn].status = status
 
+    def set_operations(self, device_arn: str, operations: list[str]) -> None:
+        """Set the gates that a device lists; a task with any other gate is refused."""
+        document = json.loads(self._devices[device_arn].capabilities)
+        document["action"][OPENQASM]["supportedOperations"] = operations
+        self._devices[device_arn].capabilities = json.dumps(document)
+
     def _get_device(self, arn: str) -> tuple[int, dict[str, Any]]:
         device = self._devices.get(arn)
         if device is None:
@@ -160,6 +176,9 @@ class FakeBraket:
             return _error(404, "ResourceNotFoundException", "Device not found")
         if device.status != "ONLINE":
             return _error(424, "DeviceOfflineException", f"Device {device.name} is {device.status}")
+        refusal = _unsupported_gate(json.loads(body["action"])["source"], device)
+        if refusal:
+            return _error(400, "ValidationException", refusal)
         with self._lock:
             arn = self._tokens.get(body["clientToken"])
             if arn is None:
@@ -200,7 +219,7 @@ class FakeBraket:
             "outputS3Directory": task.output_directory,
             "createdAt": CREATED_AT,
             "queueInfo": {"queue": "QUANTUM_TASKS_QUEUE", "position": "1"},
-            "actionMetadata": {"actionType": "braket.ir.openqasm.program"},
+            "actionMetadata": {"actionType": OPENQASM},
         }
         return 200, answer | ({"failureReason": task.reason} if task.status == "FAILED" else {})
 
@@ -256,6 +275,22 @@ class FakeBraket:
         if found is None:
             return 404, b"<Error><Code>NoSuchKey</Code><Message>The key does not exist.</Message></Error>"
         return 200, found
+
+
+def _unsupported_gate(source: str, device: _Device) -> str | None:
+    """Return the service's message if a program applies a gate that the device does not list.
+
+    Source of the wording: amazon-braket-sdk-python issue 616.
+    """
+    action = json.loads(device.capabilities)["action"][OPENQASM]
+    listed = {name.lower() for name in action["supportedOperations"]}
+    for number, line in enumerate(source.splitlines(), start=1):
+        gate = GATE.match(line)
+        if gate is not None and gate[1].lower() not in listed:
+            return (
+                f"[line {number}] uses a gate: {gate[1]} which is not supported by the device or defined via a defcal"
+            )
+    return None
 
 
 def _error(status: int, code: str, message: str) -> tuple[int, dict[str, Any]]:

@@ -3,15 +3,24 @@
 import importlib
 from decimal import Decimal
 from types import ModuleType, TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sqdr.backends import Accuracy, HeadReport
-from sqdr.errors import DataError, DeviceError, MissingDependencyError, ShapeError
+from sqdr.circuit import Entangler
+from sqdr.errors import ConfigError, DataError, DeviceError, MissingDependencyError, ShapeError
 
-__all__ = ["HeadBase", "check_angles", "check_limits", "check_shots", "import_extra"]
+__all__ = [
+    "HeadBase",
+    "check_angles",
+    "check_entangler",
+    "check_limits",
+    "check_shots",
+    "check_weights",
+    "import_extra",
+]
 
 Head = TypeVar("Head", bound="HeadBase")
 
@@ -49,6 +58,33 @@ def check_angles(angles: Any, n_qubits: int) -> NDArray[np.float64]:
         sample, qubit, k = np.argwhere(~np.isfinite(array))[0]
         raise DataError(f"`angles` must be finite, got {array[sample, qubit, k]} at [{sample}, {qubit}, {k}].")
     return array
+
+
+def check_weights(weights: Any) -> NDArray[np.float64]:
+    """Return the trained weights as (n_blocks, n_qubits, 3) float64.
+
+    Raises:
+        ShapeError: the shape is another one.
+        DataError: a weight is not a finite number.
+    """
+    array = np.asarray(weights, dtype=np.float64)
+    if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        raise ShapeError(f"`weights` must be (n_blocks, n_qubits, 3), got {array.shape}.")
+    if not np.isfinite(array).all():
+        raise DataError("`weights` must be finite. Check the trained model.")
+    return array
+
+
+def check_entangler(entangler: Any) -> Entangler:
+    """Return the entangler.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    known = get_args(Entangler)
+    if entangler not in known:
+        raise ConfigError(f"`entangler` must be one of {', '.join(known)}, got {entangler!r}.")
+    return entangler  # type: ignore[no-any-return]
 
 
 def check_limits(name: str, *, n_qubits: int, max_qubits: int, shots: int | None, range_: range) -> None:

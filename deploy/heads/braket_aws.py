@@ -23,16 +23,19 @@ MAX_IN_FLIGHT = 10
 TASK_TIMEOUT_S = 24 * 3600.0
 # Polling an existing task is free: botocore retries throttling and server errors this often.
 MAX_ATTEMPTS = 8
+OPENQASM = "braket.ir.openqasm.program"
 
 
 class BraketAwsHead(HeadBase):
     """One quantum task per sample, a few in flight, results in order.
 
     The angles travel as the inputs of one unchanging program rather than as numbers in its text: what
-    is submitted is then byte for byte the exported circuit, and a service that caches a compiled
-    program by its text can. Nothing reaches the service before the device, the number of qubits
-    and the shots have been checked against what the device itself reports. If a task fails, those
-    still in flight are cancelled, so that none is paid for a result nobody waits for.
+    is submitted is then the exported circuit, byte for byte where the device takes its gates, and a
+    service that caches a compiled program by its text can. A gate that the device does not list among
+    its ``supportedOperations`` is spelled in others (`ReuploadProgram.spelled_for`). Nothing reaches the
+    service before the device, its gates, the number of qubits and the shots have been checked against
+    what the device itself reports. If a task fails, those still in flight are cancelled, so that none
+    is paid for a result nobody waits for.
 
     Credentials come from boto3's own chain and are never read here. The results go to the bucket
     that the Braket SDK chooses (``AMZN_BRAKET_OUT_S3_BUCKET``, else the account's default one).
@@ -117,8 +120,24 @@ class BraketAwsHead(HeadBase):
             raise DeviceError(f"{self.name} reports no capabilities. Update amazon-braket-sdk.")
         low, high = (int(shots) for shots in device.properties.service.shotsRange)
         self._check(device.properties.paradigm.qubitCount, self._shots, range(max(low, 1), high + 1), self.n_qubits)
+        self._program = self._spelled(device)
         poll_ms = device.properties.service.getTaskPollIntervalMillis
         self._poll_s = poll_ms / 1000 if poll_ms else 1.0
+
+    def _spelled(self, device: Any) -> ReuploadProgram:
+        """Return the program in gates that the device itself lists."""
+        action = device.properties.action.get(OPENQASM)
+        if action is None:
+            raise DeviceError(f"{self.name} takes no OpenQASM programs. Choose a device that runs circuits.")
+        program = self._program.spelled_for(action.supportedOperations)
+        listed = {name.lower() for name in action.supportedOperations}
+        missing = sorted(gate for gate in program.gates if gate.lower() not in listed)
+        if missing:
+            raise DeviceError(
+                f"{self.name} does not list the gates that the circuit needs: {', '.join(missing)}. Nothing was "
+                "submitted; choose another device."
+            )
+        return program
 
     def _check(self, max_qubits: int, shots: int | None, range_: range, n_qubits: int) -> None:
         check_limits(self.name, n_qubits=n_qubits, max_qubits=max_qubits, shots=shots, range_=range_)

@@ -29,8 +29,10 @@ class BraketLocalHead(HeadBase):
     ``numpy.random.default_rng(seed)``, sample after sample: the same distribution, repeatable, and the
     same however the samples are split over calls.
 
-    Noise, where the hardware file has a model: after every gate, on each qubit it acts on, a bit
-    flip, then a depolarizing, then an amplitude damping channel.
+    Noise, where the hardware file has a model: after every gate of the program that runs, on each qubit
+    it acts on, a bit flip, then a depolarizing, then an amplitude damping channel. That program is the
+    exported one, in which each rotation is one fused gate: per block, a qubit has noise after the upload,
+    after the trained rotation, and after each of its CZ gates.
     """
 
     def __init__(

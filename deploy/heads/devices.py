@@ -12,6 +12,8 @@ from sqdr.deploy.heads.base import import_extra
 from sqdr.deploy.heads.braket_aws import BraketAwsHead
 from sqdr.deploy.heads.braket_local import BraketLocalHead
 from sqdr.deploy.heads.pennylane_device import PennyLaneHead
+from sqdr.deploy.heads.statevector import NAME as STATEVECTOR
+from sqdr.deploy.heads.statevector import StatevectorHead
 from sqdr.errors import DeviceError
 from sqdr.hw_configs import (
     BraketLocal,
@@ -33,7 +35,7 @@ ARN = "arn:"
 def list_devices() -> list[str]:
     """Return the device names that sqdr knows by itself; any PennyLane device, ARN or file comes on top."""
     quantum = [name for name in list_hardware() if packaged_hardware(name).kind != "loihi2"]
-    return [*LOCAL, "pennylane:default.qubit", "pennylane:lightning.qubit", *quantum]
+    return [STATEVECTOR, *LOCAL, "pennylane:default.qubit", "pennylane:lightning.qubit", *quantum]
 
 
 def open_head(
@@ -51,14 +53,15 @@ def open_head(
     Args:
         device: one of
 
+            - ``local:sv``: the state vector in NumPy, which needs neither Braket nor PennyLane;
             - ``local:braket-sv``, ``local:braket-dm``: Braket's simulators here, without noise;
             - ``pennylane:<name>``: any PennyLane device;
             - ``arn:aws:braket:...``: a device on Amazon Braket;
             - the name or path of a hardware file (``braket_local_dm`` with its noise,
               ``braket_sv1``, ``braket_iqm_garnet``).
-        openqasm: the circuit as the exporter writes it.
-        weights: (n_blocks, n_qubits, 3) radians, the same circuit's for PennyLane.
-        entangler: ``ring``, ``chain`` or ``none``, the same circuit's for PennyLane.
+        openqasm: the circuit as the exporter writes it, for Braket.
+        weights: (n_blocks, n_qubits, 3) radians, the same circuit's for PennyLane and ``local:sv``.
+        entangler: ``ring``, ``chain`` or ``none``, the same circuit's for PennyLane and ``local:sv``.
         n_qubits: qubits of the circuit.
         shots: shots of each circuit; None for exact expectations.
         seed: makes the shots repeatable on a local device; without effect on an exact run.
@@ -68,8 +71,10 @@ def open_head(
         BundleError: ``openqasm`` is not a circuit as the exporter writes it, or of another width.
         MissingDependencyError: Braket or PennyLane is not installed.
     """
-    head: PennyLaneHead | BraketLocalHead | BraketAwsHead
-    if device.startswith(PENNYLANE):
+    head: StatevectorHead | PennyLaneHead | BraketLocalHead | BraketAwsHead
+    if device == STATEVECTOR:
+        head = StatevectorHead(weights=weights, entangler=cast(Entangler, entangler), shots=shots, seed=seed)
+    elif device.startswith(PENNYLANE):
         name = device.removeprefix(PENNYLANE)
         head = PennyLaneHead(name, weights=weights, entangler=cast(Entangler, entangler), shots=shots, seed=seed)
     elif isinstance(hardware := _hardware(device), BraketLocal):

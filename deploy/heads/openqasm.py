@@ -6,6 +6,7 @@ measurement nor pragma. Angles that the circuit does not use have no input.
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +21,22 @@ REGISTER = re.compile(r"\bqubit\s*\[\s*(\d+)\s*\]\s*q\s*;")
 INPUT = re.compile(r"\binput\s+float(?:\s*\[\s*64\s*\])?\s+(\w+)\s*;")
 INPUT_NAME = re.compile(r"x_(\d+)_([012])")
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-# rz(0.5) q[0];  cz q[0], q[1];
-GATE = re.compile(r"\b[a-z]\w*\s*(?:\([^;]*\))?\s+(q\s*\[\s*\d+\s*\](?:\s*,\s*q\s*\[\s*\d+\s*\])*)\s*;")
+# name, arguments, qubits of: U(0.5, x_0_2, -1e-3) q[0];  ry(x_0_1) q[0];  cz q[0], q[1];
+GATE = re.compile(
+    r"\b([A-Za-z]\w*)\s*(?:\(([^;]*)\))?\s+(q\s*\[\s*\d+\s*\](?:\s*,\s*q\s*\[\s*\d+\s*\])*)\s*;", re.ASCII
+)
 QUBIT = re.compile(r"\[\s*(\d+)\s*\]")
+# A name or a number: all that the exporter writes as an argument.
+ARGUMENT = re.compile(r"[\w.+-]+", re.ASCII)
 NOT_HERE = re.compile(r"\bmeasure\b|#\s*pragma|\bbit\b")
+# How many arguments a gate has, and what it is in other gates, first to act first; {0}, {1}, ... are its
+# arguments, {q[0]}, {q[1]} its qubits.
+# U(theta, phi, lambda) = RZ(phi) RY(theta) RZ(lambda) up to a global phase (OpenQASM 3, "Built-in gates");
+# CZ is CNOT with the target seen from the other basis.
+SPELLINGS = {
+    "U": (3, ("rz({2}) q[{q[0]}];", "ry({0}) q[{q[0]}];", "rz({1}) q[{q[0]}];")),
+    "cz": (0, ("h q[{q[1]}];", "cnot q[{q[0]}], q[{q[1]}];", "h q[{q[1]}];")),
+}
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,42 @@ class ReuploadProgram:
             )
         return name, int(match[1]), int(match[2])
 
+    @property
+    def gates(self) -> frozenset[str]:
+        """The names of the gates that the program applies."""
+        return frozenset(match[1] for match in GATE.finditer(self.source))
+
+    def spelled_for(self, operations: Collection[str]) -> "ReuploadProgram":
+        """Return the same circuit in gates that a device takes, changed only where it must be.
+
+        No processor on Braket takes OpenQASM's ``U`` (IonQ's, IQM's, Rigetti's and AQT's lists in the
+        Braket developer guide, "Amazon Braket supported devices"), and IonQ's take no ``cz``: ``U``
+        becomes rz, ry, rz, and ``cz`` becomes h, cnot, h. The arguments are carried over as they are
+        written, so that the text depends on this program and the device's list only.
+
+        Args:
+            operations: the gates that the device lists, in any order and case. A gate that it lists
+                stays; one that neither is listed nor has another spelling stays too, see ``gates``.
+
+        Raises:
+            BundleError: a gate to spell is not written as the exporter writes it.
+        """
+        listed = {name.lower() for name in operations}
+
+        def spell(match: re.Match[str]) -> str:
+            name, arguments = match[1], match[2] or ""
+            if name not in SPELLINGS or name.lower() in listed:
+                return match[0]
+            n_arguments, lines = SPELLINGS[name]
+            words = [argument.strip() for argument in arguments.split(",")] if arguments else []
+            if len(words) != n_arguments or not all(map(ARGUMENT.fullmatch, words)):
+                raise BundleError(
+                    f"circuit.qasm: gate `{match[0]}` must have {n_arguments} plain arguments. Export the bundle again."
+                )
+            return "\n".join(line.format(*words, q=QUBIT.findall(match[3])) for line in lines)
+
+        return ReuploadProgram(GATE.sub(spell, self.source), self.n_qubits, self.inputs)
+
     def check_unused(self, angles: NDArray[np.float64]) -> None:
         """Check that every angle without an input is 0, for it would be dropped in silence.
 
@@ -105,14 +154,18 @@ class ReuploadProgram:
     def with_noise(self, noise: NoiseModel) -> "ReuploadProgram":
         """Return the program with one-qubit channels after every gate.
 
-        After each gate, on each qubit that it acts on: bit flip, then depolarizing, then amplitude
-        damping; the probabilities are those of one-qubit or of two-qubit gates. A channel with
-        probability 0 is left out. Equal to ``braket.circuits.noise_model.NoiseModel`` with
-        ``GateCriteria`` (a test holds it so), without a second parse of the circuit.
+        After each gate of this text, on each qubit that it acts on: bit flip, then depolarizing, then
+        amplitude damping; the probabilities are those of one-qubit or of two-qubit gates. A channel
+        with probability 0 is left out. A fused rotation ``U`` is one gate and is followed by noise
+        once: an exported circuit has two noisy one-qubit gates per qubit and block, the upload and the
+        trained rotation. The same circuit spelled as rz, ry, rz would have noise after each of them.
+
+        Equal to ``braket.circuits.noise_model.NoiseModel`` with ``GateCriteria`` (a test holds it so),
+        without a second parse of the circuit.
         """
 
         def add(match: re.Match[str]) -> str:
-            qubits = QUBIT.findall(match[1])
+            qubits = QUBIT.findall(match[3])
             rates = noise.one_qubit_gate if len(qubits) == 1 else noise.two_qubit_gate
             return match[0] + "".join(_channels(rates, qubit) for qubit in qubits) + "\n"
 

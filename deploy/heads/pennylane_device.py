@@ -2,14 +2,14 @@
 
 import difflib
 import inspect
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sqdr.circuit import Entangler, qnode
-from sqdr.deploy.heads.base import HeadBase, check_shots, import_extra
-from sqdr.errors import ConfigError, DataError, DeviceError, MissingDependencyError, ShapeError
+from sqdr.deploy.heads.base import HeadBase, check_entangler, check_shots, check_weights, import_extra
+from sqdr.errors import DeviceError, MissingDependencyError
 
 __all__ = ["PennyLaneHead"]
 
@@ -49,6 +49,8 @@ class PennyLaneHead(HeadBase):
 
         Raises:
             ShapeError: the weights are not (n_blocks, n_qubits, 3).
+            DataError: a weight is not finite.
+            ConfigError: there is no such entangler.
             DeviceError: the device is unknown, cannot be made, or takes no seed.
             MissingDependencyError: PennyLane is not installed.
         """
@@ -57,10 +59,9 @@ class PennyLaneHead(HeadBase):
                 f"pennylane:{device_name} is refused: up to plugin version 1.33 every expectation comes back "
                 "as qubit 0's on a processor that takes program sets. Pass the device's ARN as the device."
             )
-        checked = _check_weights(weights)
+        checked = check_weights(weights)
         check_shots(shots)
-        if entangler not in get_args(Entangler):
-            raise ConfigError(f"`entangler` must be one of {', '.join(get_args(Entangler))}, got {entangler!r}.")
+        check_entangler(entangler)
         super().__init__(f"pennylane:{device_name}", "sampled" if shots else "exact", checked.shape[1])
         self._weights = checked
         self._shots = shots
@@ -78,15 +79,6 @@ class PennyLaneHead(HeadBase):
             rows.append(np.stack([np.asarray(z) for z in self._circuit(batch, self._weights)], axis=-1))
             self._count(len(batch), self._shots)
         return np.concatenate(rows)
-
-
-def _check_weights(weights: Any) -> NDArray[np.float64]:
-    array = np.asarray(weights, dtype=np.float64)
-    if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
-        raise ShapeError(f"`weights` must be (n_blocks, n_qubits, 3), got {array.shape}.")
-    if not np.isfinite(array).all():
-        raise DataError("`weights` must be finite. Check the trained model.")
-    return array
 
 
 def _make_device(pennylane: Any, name: str, n_qubits: int, seed: int | None) -> Any:

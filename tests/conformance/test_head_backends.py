@@ -17,6 +17,7 @@ from sqdr.head import counts_to_angles
 
 BACKENDS = [
     "fake",
+    "local:sv",
     "local:braket-sv",
     "local:braket-dm",
     "pennylane:default.qubit",

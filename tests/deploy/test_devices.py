@@ -8,7 +8,14 @@ import pytest
 
 from sqdr.backends import HeadBackend
 from sqdr.deploy.fakes import FakeBraket
-from sqdr.deploy.heads import BraketAwsHead, BraketLocalHead, PennyLaneHead, list_devices, open_head
+from sqdr.deploy.heads import (
+    BraketAwsHead,
+    BraketLocalHead,
+    PennyLaneHead,
+    StatevectorHead,
+    list_devices,
+    open_head,
+)
 from sqdr.errors import BundleError, ConfigError, DeviceError, MissingDependencyError
 from sqdr.openqasm import to_openqasm
 
@@ -30,6 +37,8 @@ def _open(device: str, *, n_qubits: int = 2, shots: int | None = None, **options
 @pytest.mark.parametrize(
     ("device", "shots", "kind", "name", "accuracy"),
     [
+        ("local:sv", None, StatevectorHead, "local:sv", "exact"),
+        ("local:sv", 10, StatevectorHead, "local:sv", "sampled"),
         ("local:braket-sv", None, BraketLocalHead, "local:braket-sv", "exact"),
         ("local:braket-dm", None, BraketLocalHead, "local:braket-dm", "exact"),
         ("local:braket-dm", 10, BraketLocalHead, "local:braket-dm", "sampled"),
@@ -79,6 +88,7 @@ def test_local_device_ignores_file_of_its_hardware_name_in_working_folder(
 @pytest.mark.parametrize(
     ("device", "near"),
     [
+        ("local:vs", "local:sv"),
         ("local:braket-vs", "local:braket-sv"),
         ("braket_local", "braket_local_"),
         ("braket_iqm_garnt", "braket_iqm_garnet"),
@@ -92,13 +102,14 @@ def test_open_head_names_nearest_device(device: str, near: str) -> None:
 
 @pytest.mark.parametrize("device", ["", "?", "qiskit", "local:", "../x", "a\x00b", "x" * 5000])
 def test_open_head_lists_devices_when_unknown(device: str) -> None:
-    with pytest.raises(DeviceError, match=r"is unknown.*Known: local:braket-sv, .*braket_iqm_garnet"):
+    with pytest.raises(DeviceError, match=r"is unknown.*Known: local:sv, local:braket-sv, .*braket_iqm_garnet"):
         _open(device)
 
 
 def test_list_devices_opens_each() -> None:
     names = list_devices()
-    assert len(names) >= 6
+    assert len(names) >= 7
+    assert names[0] == "local:sv"
     assert "loihi2_sim" not in names
     assert all(_open(name, shots=10).n_qubits == 2 for name in names)  # type: ignore[attr-defined]
 
@@ -120,6 +131,10 @@ def test_list_devices_opens_each() -> None:
         (GARNET, {"shots": 10, "seed": 1}, "'qpu/iqm/Garnet' takes no seed"),
         ("braket_sv1", {"n_qubits": 35}, "has 34 qubits, the circuit needs 35"),
         ("braket_sv1", {"shots": 100001}, "`shots` must be 1 to 100000"),
+        ("local:sv", {"n_qubits": 21, "shots": 10}, "`shots` take at most 20 qubits on local:sv, got 21"),
+        ("local:sv", {"shots": 2**31}, "`shots` must be 1 to 2147483647 on local:sv"),
+        ("local:sv", {"shots": 0}, "`shots` must be a positive integer, or None"),
+        ("local:sv", {"shots": True}, "`shots` must be a positive integer, or None"),
         ("local:braket-sv", {"n_qubits": 27}, "has 26 qubits, the circuit needs 27"),
         ("local:braket-dm", {"n_qubits": 13}, "has 12 qubits, the circuit needs 13"),
         ("local:braket-sv", {"shots": 1000001}, "`shots` must be 1 to 1000000"),
@@ -136,12 +151,13 @@ def test_open_head_refuses_what_the_device_cannot_do(device: str, options: dict[
         _open(device, **options)
 
 
-def test_open_head_rejects_entangler_of_another_name() -> None:
+@pytest.mark.parametrize("device", ["local:sv", "pennylane:default.qubit"])
+def test_open_head_rejects_entangler_of_another_name(device: str) -> None:
     with pytest.raises(ConfigError, match="`entangler` must be one of ring, chain, none, got 'star'"):
-        _open("pennylane:default.qubit", entangler="star")
+        _open(device, entangler="star")
 
 
-@pytest.mark.parametrize("device", ["local:braket-sv", "pennylane:default.qubit", "braket_sv1"])
+@pytest.mark.parametrize("device", ["local:sv", "local:braket-sv", "pennylane:default.qubit", "braket_sv1"])
 def test_open_head_rejects_circuit_of_another_width(device: str) -> None:
     other = np.zeros((1, 3, 3))
     with pytest.raises(DeviceError, match="`n_qubits` must be the circuit's 3, got 2"):

@@ -37,7 +37,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBraket]:
 def _program() -> Any:
     from braket.ir.openqasm import Program
 
-    source = to_openqasm(np.zeros((1, 2, 3)), "none", 1)
+    # no fused gate, which the processor does not take
+    source = "OPENQASM 3.0;\ninput float x_0_1;\ninput float x_1_1;\nqubit[2] q;\nry(x_0_1) q[0];\nry(x_1_1) q[1];\n"
     return Program(source=source, inputs={"x_0_1": np.pi, "x_1_1": 0.0})
 
 
@@ -103,6 +104,34 @@ def test_sdk_runs_exact_task(fake: FakeBraket) -> None:
     task = _device(fake.simulator_arn).run(exact, shots=0)
     assert _finish(task) == "COMPLETED"
     assert task.result().values == pytest.approx([-1.0])
+
+
+def test_gate_that_the_device_does_not_list_is_refused(fake: FakeBraket) -> None:
+    from botocore.exceptions import ClientError
+    from braket.circuits import Circuit
+    from braket.ir.openqasm import Program
+
+    exported = Program(source=to_openqasm(np.zeros((1, 2, 3)), "ring", 1), inputs=_program().inputs)
+    message = r"ValidationException.*\[line 6\] uses a gate: U which is not supported by the device"
+    with pytest.raises(ClientError, match=message):
+        _device(fake.qpu_arn).run(exported, shots=5)
+    # the SDK's own text, with the qubits as it writes them
+    with pytest.raises(ClientError, match="uses a gate: U which"):
+        _device(fake.qpu_arn).run(Circuit().h(0).u(1, 0.1, 0.2, 0.3), shots=5)
+    assert fake.tasks == {}
+    _device(fake.simulator_arn).run(exported, shots=5)
+    _device(fake.qpu_arn).run(Circuit().h(0).cz(0, 1), shots=5)
+    assert len(fake.tasks) == 2
+
+
+def test_set_operations_changes_what_the_device_lists_and_takes(fake: FakeBraket) -> None:
+    from botocore.exceptions import ClientError
+
+    fake.set_operations(fake.qpu_arn, ["rx"])
+    device = _device(fake.qpu_arn)
+    assert device.properties.action["braket.ir.openqasm.program"].supportedOperations == ["rx"]
+    with pytest.raises(ClientError, match=r"\[line 5\] uses a gate: ry which is not supported"):
+        device.run(_program(), shots=5)
 
 
 def test_reverse_columns_says_so_in_measured_qubits(fake: FakeBraket) -> None:

@@ -70,16 +70,16 @@ def _head(fake: FakeBraket, **options: Any) -> BraketAwsHead:
     return BraketAwsHead(to_openqasm(WEIGHTS, "ring"), fake.simulator_arn, **options)
 
 
-def _reference() -> NDArray[np.float64]:
+def _reference(angles: NDArray[np.float64] = ANGLES) -> NDArray[np.float64]:
     import pennylane as qml
 
     circuit = qnode(qml.device("default.qubit", wires=3), "ring")
-    return np.array([np.stack(circuit(sample, WEIGHTS)) for sample in ANGLES])
+    return np.array([np.stack(circuit(sample, WEIGHTS)) for sample in angles])
 
 
-def _assert_within_5_sigma(found: NDArray[np.float64]) -> None:
+def _assert_within_5_sigma(found: NDArray[np.float64], angles: NDArray[np.float64] = ANGLES) -> None:
     """A mean of shots of +-1 has variance (1 - z^2) / shots; beyond 5 sigma once in 2 million."""
-    exact = _reference()
+    exact = _reference(angles)
     assert np.all(np.abs(found - exact) <= 5 * np.sqrt((1 - exact**2) / SHOTS) + 5 / SHOTS)
 
 
@@ -130,6 +130,91 @@ def test_every_task_carries_the_same_text_and_its_own_inputs(fake: FakeBraket) -
     actions = [task.action for task in fake.tasks.values()]
     assert len({action["source"] for action in actions}) == 1
     assert [action["inputs"]["x_1_2"] for action in actions] == ANGLES[:, 1, 2].tolist()
+
+
+def test_simulator_that_lists_the_fused_gate_gets_the_exported_bytes(fake: FakeBraket) -> None:
+    with _head(fake) as head:
+        head.expectations(ANGLES[:1])
+    (task,) = fake.tasks.values()
+    text = to_openqasm(WEIGHTS, "ring")
+    assert task.action["source"].startswith(text)
+    assert task.action["source"].removeprefix(text).splitlines() == [
+        "bit[3] b;",
+        *(f"b[{qubit}] = measure q[{qubit}];" for qubit in range(3)),
+    ]
+
+
+@pytest.mark.parametrize("features", [1, 3])
+@pytest.mark.parametrize(
+    ("operations", "gates"),
+    [
+        (None, {"rz": 1, "cz": 1}),
+        # IonQ's list in the Braket developer guide
+        ("x y z rx ry rz h cnot s si t ti v vi xx yy zz swap".split(), {"rz": 1, "h": 2, "cnot": 1}),
+        (["U", "cz", "ry"], {"U": 1, "cz": 1}),
+        (["cz", "rz", "ry"], {"rz": 1, "cz": 1}),
+    ],
+    ids=["iqm", "ionq", "fused", "least"],
+)
+def test_qpu_gets_gates_that_it_lists(
+    fake: FakeBraket, operations: list[str] | None, gates: dict[str, int], features: Any
+) -> None:
+    if operations is not None:
+        fake.set_operations(fake.qpu_arn, operations)
+    angles = ANGLES if features == 3 else ANGLES * [0, 1, 0]
+    with BraketAwsHead(to_openqasm(WEIGHTS, "ring", features), fake.qpu_arn, shots=SHOTS) as head:
+        _assert_within_5_sigma(head.expectations(angles), angles)
+    (source,) = {task.action["source"] for task in fake.tasks.values()}
+    # two blocks of three qubits and three pairs; each fused rotation is ry once, and rz twice
+    n_fused = 2 * 3 * (2 if features == 3 else 1)
+    n_uploads = 0 if features == 3 else 2 * 3
+    words = [line.split("(")[0].split()[0] for line in source.splitlines()]
+    assert words.count("U") == gates.get("U", 0) * n_fused
+    assert words.count("rz") == gates.get("rz", 0) * 2 * n_fused
+    assert words.count("ry") == gates.get("rz", 0) * n_fused + n_uploads
+    assert [words.count(name) for name in ("cz", "h", "cnot")] == [
+        6 * gates.get(name, 0) for name in ("cz", "h", "cnot")
+    ]
+
+
+def test_what_a_device_gets_is_the_same_on_every_run(fake: FakeBraket) -> None:
+    for _ in range(2):
+        with _open(fake.qpu_arn) as head:
+            head.expectations(ANGLES[:1])
+    assert len({task.action["source"] for task in fake.tasks.values()}) == 1
+    assert len(fake.tasks) == 2
+
+
+@pytest.mark.parametrize(
+    ("operations", "missing"), [([], "cnot, h, ry, rz"), (["cz", "rz"], "ry"), (["prx", "U"], "cnot, h")]
+)
+def test_device_without_the_gates_is_refused_before_submission(
+    fake: FakeBraket, operations: list[str], missing: str
+) -> None:
+    fake.set_operations(fake.qpu_arn, operations)
+    head = _open(fake.qpu_arn)
+    for _ in range(2):
+        with pytest.raises(DeviceError, match=f"does not list the gates that the circuit needs: {missing}\\. Nothing"):
+            head.expectations(ANGLES)
+    assert fake.tasks == {}
+
+
+def test_device_that_takes_no_openqasm_is_refused_before_submission(
+    fake: FakeBraket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from braket.aws import AwsDevice
+
+    original = AwsDevice.properties.fget
+
+    def without_action(device: Any) -> Any:
+        properties = original(device)
+        properties.action.clear()
+        return properties
+
+    monkeypatch.setattr(AwsDevice, "properties", property(without_action))
+    with pytest.raises(DeviceError, match="takes no OpenQASM programs"), _head(fake):
+        pass
+    assert fake.tasks == {}
 
 
 @pytest.mark.parametrize("limit", [1, 3])

@@ -19,6 +19,7 @@ from sqdr.hw_configs.loader import packaged_hardware
 from sqdr.openqasm import to_openqasm
 
 EXACT = [
+    "local:sv",
     "local:braket-sv",
     "local:braket-dm",
     "pennylane:default.qubit",
@@ -81,7 +82,9 @@ def _assert_within_5_sigma(found: Any, exact: NDArray[np.float64], shots: int) -
 @pytest.mark.parametrize("entangler", ["ring", "chain", "none"])
 @pytest.mark.parametrize("features", [1, 3])
 @pytest.mark.parametrize("n_qubits", [1, 2, 3, 5])
-@pytest.mark.parametrize("device", ["local:braket-sv", "pennylane:default.qubit", "pennylane:lightning.qubit"])
+@pytest.mark.parametrize(
+    "device", ["local:sv", "local:braket-sv", "pennylane:default.qubit", "pennylane:lightning.qubit"]
+)
 def test_exact_head_equals_qnode(device: str, n_qubits: int, features: int, entangler: Entangler) -> None:
     weights, angles = _case(n_qubits=n_qubits, features=features)
     with _open(device, weights, entangler=entangler, features=features) as head:
@@ -136,7 +139,7 @@ def test_sampled_plugin_lies_within_5_sigma() -> None:
     _assert_within_5_sigma(found, _reference(weights, angles), SHOTS)
 
 
-@pytest.mark.parametrize("device", ["local:braket-sv", "braket_local_dm", "pennylane:default.qubit"])
+@pytest.mark.parametrize("device", ["local:sv", "local:braket-sv", "braket_local_dm", "pennylane:default.qubit"])
 def test_seed_makes_shots_repeatable(device: str) -> None:
     weights, angles = _case()
     first, again = (_open(device, weights, shots=50, seed=3).expectations(angles) for _ in range(2))
@@ -145,17 +148,18 @@ def test_seed_makes_shots_repeatable(device: str) -> None:
     assert np.any(first != other)
 
 
-def test_seeded_local_shots_do_not_depend_on_how_samples_are_split() -> None:
+@pytest.mark.parametrize("device", ["local:sv", "local:braket-sv"])
+def test_seeded_local_shots_do_not_depend_on_how_samples_are_split(device: str) -> None:
     weights, angles = _case(n_samples=4)
-    whole = _open("local:braket-sv", weights, shots=50, seed=3).expectations(angles)
-    head = _open("local:braket-sv", weights, shots=50, seed=3)
+    whole = _open(device, weights, shots=50, seed=3).expectations(angles)
+    head = _open(device, weights, shots=50, seed=3)
     parts = [head.expectations(angles[:1]), head.expectations(angles[1:])]
     np.testing.assert_array_equal(whole, np.concatenate(parts))
 
 
 def test_seed_is_without_effect_when_exact() -> None:
     weights, angles = _case()
-    for device in ("local:braket-sv", "pennylane:braket.local.qubit"):
+    for device in ("local:sv", "local:braket-sv", "pennylane:braket.local.qubit"):
         found = _open(device, weights, seed=1).expectations(angles)
         np.testing.assert_allclose(found, _reference(weights, angles), rtol=0, atol=EXACT_TOLERANCE)
 
@@ -175,7 +179,7 @@ def test_pennylane_batches_equal_one_by_one(monkeypatch: pytest.MonkeyPatch) -> 
     assert head.report().n_circuits == 5
 
 
-@pytest.mark.parametrize("device", ["local:braket-sv", "pennylane:default.qubit"])
+@pytest.mark.parametrize("device", ["local:sv", "local:braket-sv", "pennylane:default.qubit"])
 @pytest.mark.parametrize(
     ("angles", "error", "match"),
     [

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from sqdr.circuit import entangler_pairs
 from sqdr.deploy.heads import BraketLocalHead
 from sqdr.deploy.heads.openqasm import ReuploadProgram
-from sqdr.errors import BundleError
 from sqdr.hw_configs import BraketLocal, GateNoise, NoiseModel
 from sqdr.hw_configs.loader import packaged_hardware
 from sqdr.openqasm import to_openqasm
@@ -31,8 +30,12 @@ def _hardware(noise: NoiseModel | None) -> BraketLocal:
     return hardware.model_copy(update={"noise": noise})
 
 
-def _head(noise: NoiseModel | None, **options: Any) -> BraketLocalHead:
-    return BraketLocalHead(to_openqasm(WEIGHTS, "ring"), _hardware(noise), **options)
+def _head(noise: NoiseModel | None, features: Any = 3, **options: Any) -> BraketLocalHead:
+    return BraketLocalHead(to_openqasm(WEIGHTS, "ring", features), _hardware(noise), **options)
+
+
+def _angles(features: int) -> NDArray[np.float64]:
+    return ANGLES if features == 3 else ANGLES * [0, 1, 0]
 
 
 def _channels(qml: Any, rates: GateNoise, wire: int) -> None:
@@ -48,9 +51,8 @@ def _by_pennylane(angles: NDArray[np.float64]) -> NDArray[np.float64]:
         for block in WEIGHTS:
             for qubit in range(3):
                 for rotation in (angles[qubit], block[qubit]):
-                    for gate, angle in zip((qml.RZ, qml.RY, qml.RZ), rotation, strict=True):
-                        gate(angle, wires=qubit)
-                        _channels(qml, NOISE.one_qubit_gate, qubit)
+                    qml.Rot(*rotation, wires=qubit)
+                    _channels(qml, NOISE.one_qubit_gate, qubit)
             for pair in entangler_pairs(3, "ring"):
                 qml.CZ(wires=pair)
                 for qubit in pair:
@@ -60,28 +62,40 @@ def _by_pennylane(angles: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack(qml.QNode(circuit, qml.device("default.mixed", wires=3))())
 
 
-def test_noise_equals_pennylane_default_mixed() -> None:
-    expected = np.stack([_by_pennylane(sample) for sample in ANGLES])
-    np.testing.assert_allclose(_head(NOISE).expectations(ANGLES), expected, rtol=0, atol=TOLERANCE)
+@pytest.mark.parametrize("features", [1, 3])
+def test_noise_equals_pennylane_default_mixed(features: int) -> None:
+    angles = _angles(features)
+    expected = np.stack([_by_pennylane(sample) for sample in angles])
+    np.testing.assert_allclose(_head(NOISE, features).expectations(angles), expected, rtol=0, atol=TOLERANCE)
 
 
-def test_noise_equals_noise_model_of_the_sdk() -> None:
+@pytest.mark.parametrize("features", [1, 3])
+@pytest.mark.parametrize("operations", [None, ["rz", "ry", "cz"], ["rz", "ry", "h", "cnot"]], ids=str)
+def test_noise_equals_noise_model_of_the_sdk(features: Any, operations: list[str] | None) -> None:
     from braket.circuits import Circuit, Gate, noises
     from braket.circuits.noise_model import GateCriteria
     from braket.circuits.noise_model import NoiseModel as SdkNoiseModel
     from braket.devices import LocalSimulator
 
     model = SdkNoiseModel()
-    for rates, gates in ((NOISE.one_qubit_gate, [Gate.Rz, Gate.Ry]), (NOISE.two_qubit_gate, [Gate.CZ])):
+    one_qubit, two_qubit = [Gate.U, Gate.Rz, Gate.Ry, Gate.H], [Gate.CZ, Gate.CNot]
+    for rates, gates in ((NOISE.one_qubit_gate, one_qubit), (NOISE.two_qubit_gate, two_qubit)):
         model.add_noise(noises.BitFlip(rates.bit_flip), GateCriteria(gates))
         model.add_noise(noises.Depolarizing(rates.depolarizing), GateCriteria(gates))
         model.add_noise(noises.AmplitudeDamping(rates.amplitude_damping), GateCriteria(gates))
-    program = ReuploadProgram.from_text(to_openqasm(WEIGHTS, "ring"))
-    circuit = model.apply(Circuit.from_ir(program.source, inputs=program.bind(ANGLES[0])))
+    program = ReuploadProgram.from_text(to_openqasm(WEIGHTS, "ring", features))
+    if operations is not None:
+        program = program.spelled_for(operations)
+    inputs = program.bind(_angles(features)[0])
+    circuit = model.apply(Circuit.from_ir(program.source, inputs=inputs))
+    channels = [item for item in circuit.instructions if item.operator.name in ("BitFlip", "Depolarizing")]
     circuit.probability()
     table = np.reshape(LocalSimulator("braket_dm").run(circuit, shots=0).result().values[0], (2, 2, 2))
     expected = [np.subtract(*np.moveaxis(table, qubit, 0).sum(axis=(1, 2))) for qubit in range(3)]
-    np.testing.assert_allclose(_head(NOISE).expectations(ANGLES[:1])[0], expected, rtol=0, atol=TOLERANCE)
+    noisy = program.with_noise(NOISE).source
+    assert noisy.count("bit_flip") + noisy.count("depolarizing") == len(channels) > 0
+    found = BraketLocalHead(program.source, _hardware(NOISE)).expectations(_angles(features)[:1])[0]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
 
 
 def test_noise_lowers_expectations_and_zero_noise_does_not() -> None:
@@ -90,14 +104,23 @@ def test_noise_lowers_expectations_and_zero_noise_does_not() -> None:
     assert np.mean(np.abs(noisy)) < np.mean(np.abs(clean))
 
 
-def test_depolarizing_shrinks_each_expectation_by_its_closed_form() -> None:
-    # One block is six one-qubit gates a qubit, then CZ, which leaves <Z> alone. A depolarizing
+@pytest.mark.parametrize(
+    ("features", "is_fused", "n_gates"), [(3, True, 2), (1, True, 2), (3, False, 6), (1, False, 4)]
+)
+def test_depolarizing_shrinks_each_expectation_once_per_gate_of_the_text(
+    features: Any, is_fused: bool, n_gates: int
+) -> None:
+    # One block is n_gates one-qubit gates a qubit, then CZ, which leaves <Z> alone. A depolarizing
     # channel of probability p scales the Bloch vector by 1 - 4p/3 and commutes with the rotations.
-    text, p = to_openqasm(WEIGHTS[:1], "ring"), 0.05
-    clean = BraketLocalHead(text, _hardware(None)).expectations(ANGLES)
+    p = 0.05
+    program = ReuploadProgram.from_text(to_openqasm(WEIGHTS[:1], "ring", features))
+    if not is_fused:
+        program = program.spelled_for(["rz", "ry", "cz"])
     noise = NoiseModel(one_qubit_gate=GateNoise(depolarizing=p))
-    found = BraketLocalHead(text, _hardware(noise)).expectations(ANGLES)
-    np.testing.assert_allclose(found, clean * (1 - 4 * p / 3) ** 6, rtol=0, atol=TOLERANCE)
+    angles = _angles(features)
+    clean = BraketLocalHead(program.source, _hardware(None)).expectations(angles)
+    found = BraketLocalHead(program.source, _hardware(noise)).expectations(angles)
+    np.testing.assert_allclose(found, clean * (1 - 4 * p / 3) ** n_gates, rtol=0, atol=TOLERANCE)
 
 
 def test_noisy_head_says_so_and_its_shots_lie_within_5_sigma() -> None:
@@ -111,7 +134,8 @@ def test_noisy_head_says_so_and_its_shots_lie_within_5_sigma() -> None:
 
 
 def test_with_noise_puts_channels_after_each_gate_in_the_stated_order() -> None:
-    text = "OPENQASM 3.0;\ninput float x_0_1;\nqubit[2] q;\nry(x_0_1) q[0]; rz(-1.5e-3) q[1];\ncz q[0], q[1];\n"
+    gates = "ry(x_0_1) q[0]; U(-1.5e-3, x_0_1, 2.0) q[1];\ncz q[0], q[1];\n"
+    text = "OPENQASM 3.0;\ninput float x_0_1;\nqubit[2] q;\n" + gates
     noise = NoiseModel(
         one_qubit_gate=GateNoise(bit_flip=0.1, amplitude_damping=0.2),
         two_qubit_gate=GateNoise(depolarizing=0.3),
@@ -121,37 +145,10 @@ def test_with_noise_puts_channels_after_each_gate_in_the_stated_order() -> None:
         "ry(x_0_1) q[0];",
         "#pragma braket noise bit_flip(0.1) q[0]",
         "#pragma braket noise amplitude_damping(0.2) q[0]",
-        "rz(-1.5e-3) q[1];",
+        "U(-1.5e-3, x_0_1, 2.0) q[1];",
         "#pragma braket noise bit_flip(0.1) q[1]",
         "#pragma braket noise amplitude_damping(0.2) q[1]",
         "cz q[0], q[1];",
         "#pragma braket noise depolarizing(0.3) q[0]",
         "#pragma braket noise depolarizing(0.3) q[1]",
     ]
-
-
-@pytest.mark.parametrize(
-    ("text", "match"),
-    [
-        ("", "one register"),
-        ("qubit[0] q;", "one register"),
-        ("qubit[2] q; qubit[2] q;", "one register"),
-        ("qubit[2] r;", "one register"),
-        ("// qubit[2] q;", "one register"),
-        ("qubit[2] q; bit[2] b;", "no measurement"),
-        ("qubit[2] q; b[0] = measure q[0];", "no measurement"),
-        ("qubit[2] q;\n#pragma braket result probability all\n", "no pragma"),
-        ("input float theta; qubit[2] q;", "input `theta` must be"),
-        ("input float x_2_1; qubit[2] q;", "input `x_2_1` must be .* below 2"),
-        ("input float x_0_3; qubit[2] q;", "input `x_0_3` must be"),
-    ],
-)
-def test_program_rejects_text_that_the_exporter_does_not_write(text: str, match: str) -> None:
-    with pytest.raises(BundleError, match=match):
-        ReuploadProgram.from_text(text)
-
-
-def test_program_ignores_comments_and_reads_sized_floats() -> None:
-    text = "OPENQASM 3.0; /* measure */\n// bit\ninput float[64] x_0_1;\nqubit[1] q;\nry(x_0_1) q[0];\n"
-    program = ReuploadProgram.from_text(text)
-    assert (program.n_qubits, program.inputs) == (1, (("x_0_1", 0, 1),))
