@@ -7,22 +7,21 @@ size and SHA-256.
 import contextlib
 import hashlib
 import json
-import re
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Annotated, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from sqdr.archive import UNREADABLE_ARCHIVE, open_archive
+from sqdr.calibration import Calibration
 from sqdr.errors import BundleError, ConfigError, IntegrityError, SchemaVersionError
-from sqdr.head import HeadParameters, circuit_text
+from sqdr.golden_samples import MAX_GOLDEN_BYTES, Golden
+from sqdr.head import MAX_HEAD_BYTES, HeadParameters, circuit_text
+from sqdr.netx import MAX_NETWORK_BYTES
 from sqdr.specification import ModelSpec
 from sqdr.storage import storage_errors
 from sqdr.strict import StrictModel, parse
@@ -31,6 +30,7 @@ from sqdr.timing import Timing
 __all__ = [
     "BUNDLE_FILES",
     "MANIFEST",
+    "OPTIONAL_FILES",
     "SCHEMA_VERSION",
     "Bundle",
     "FileRecord",
@@ -45,22 +45,26 @@ __all__ = [
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 BUNDLE_FILES = ("encoder.net", "circuit.qasm", "head.safetensors", "golden.npz")
-# A manifest is a few kilobytes; a network of the largest allowed layers stays far below a gigabyte.
-MAX_MANIFEST_BYTES = 4 << 20
-MAX_FILE_BYTES = 1 << 30
+# Written where the package that each needs is installed.
+PACKAGE_OF_FILE = {"encoder.onnx": "onnx", "classifier.onnx": "onnx", "encoder.nir": "nir"}
+OPTIONAL_FILES = tuple(PACKAGE_OF_FILE)
+# The largest, with 1,000 class names and the ranges of 64 layers, takes some 100 kB.
+MAX_MANIFEST_BYTES = 1 << 20
+MAX_FILE_BYTES = 512 << 20
+# What each file may take; the circuit of the largest head takes 0.4 MB.
+MAX_BYTES = dict.fromkeys(OPTIONAL_FILES, MAX_FILE_BYTES) | {
+    "encoder.net": MAX_NETWORK_BYTES,
+    "circuit.qasm": 1 << 20,
+    "head.safetensors": MAX_HEAD_BYTES,
+    "golden.npz": MAX_GOLDEN_BYTES,
+}
+# No number in a manifest has more digits; reading longer ones takes quadratic time before Python 3.10.7.
+MAX_DIGITS = 32
+# Enough for ten broken rules; names in a damaged manifest may be as long as it is.
+MAX_MESSAGE_CHARACTERS = 2000
+MAX_SHOWN_NAME = 80
 CHUNK_BYTES = 1 << 20
 TEMPORARY_FIX = "Free space there, or set TMPDIR to another folder."
-FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
-# What zipfile raises on damaged, encrypted or foreign archives.
-UNREADABLE_ZIP = (
-    zipfile.BadZipFile,
-    zlib.error,
-    OSError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-)
 
 
 class FileRecord(StrictModel):
@@ -94,6 +98,8 @@ class Manifest(StrictModel):
         class_names: K names.
         training: data set, seed and accuracies.
         files: name to size and hash.
+        calibration: how far each layer is from 24 bits, where export measured it.
+        notes: what export warned of, such as a file that it could not write.
     """
 
     schema_version: int = Field(strict=True, ge=1, le=SCHEMA_VERSION)
@@ -104,6 +110,8 @@ class Manifest(StrictModel):
     class_names: tuple[str, ...]
     training: TrainingRecord
     files: dict[str, FileRecord]
+    calibration: Calibration | None = None
+    notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _fits_model(self) -> "Manifest":
@@ -113,42 +121,6 @@ class Manifest(StrictModel):
         if (self.timing.n_steps, self.timing.n_layers) != (timing.n_steps, timing.n_layers):
             raise ValueError(f"`timing` must be the model's, n_steps {timing.n_steps} and n_layers {timing.n_layers}.")
         return self
-
-
-@dataclass(frozen=True, kw_only=True)
-class Golden:
-    """Samples with what the trained model made of them, to check every backend against.
-
-    Args:
-        images: (n, C, H, W) uint8.
-        spike_trains: (n, F, T) uint8, the trained SLAYER encoder's output.
-        counts: (n, F) int64.
-        expectations: (n, n_qubits) float64.
-        logits: (n, K) float64.
-    """
-
-    images: NDArray[np.uint8]
-    spike_trains: NDArray[np.uint8]
-    counts: NDArray[np.int64]
-    expectations: NDArray[np.float64]
-    logits: NDArray[np.float64]
-
-    def save(self, path: Path) -> None:
-        """Write an uncompressed npz."""
-        np.savez(path, **vars(self))
-
-    @classmethod
-    def load(cls, path: Path) -> "Golden":
-        """Read an npz without unpickling.
-
-        Raises:
-            BundleError: unreadable, or an array is missing.
-        """
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                return cls(**{name: archive[name] for name in cls.__dataclass_fields__})
-        except Exception as error:  # a damaged archive or header raises any of a dozen kinds
-            raise BundleError(f"{path.name} is not a readable set of golden samples. Export again.") from error
 
 
 class Bundle:
@@ -183,23 +155,36 @@ class Bundle:
         with contextlib.ExitStack() as stack:
             if is_folder:
                 root = path
+                manifest = _read_manifest(root, path)
             elif is_file:
                 with storage_errors(Path("the temporary folder"), TEMPORARY_FIX):
                     root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sqdr-bundle-")))
-                _unpack(path, root)
+                manifest = _unpack(path, root)
             else:
                 raise BundleError(f"{path} does not exist. Give a bundle folder or a .sqdr file.")
-            manifest = _read_manifest(root, path)
             for name, record in manifest.files.items():
                 _check_file(root / name, record, path)
             return cls(root, manifest, path.name, stack.pop_all())
         raise AssertionError  # pragma: no cover - the with block returns or raises
 
+    def has(self, name: str) -> bool:
+        """Whether the bundle holds the file; the optional ones may be absent."""
+        return name in self.manifest.files
+
     def path_of(self, name: str) -> Path:
-        """Return the path of one of the bundle's files."""
-        if name not in self.manifest.files:
-            raise BundleError(f"{self.name} has no file '{name}'. Export again.")
-        return self._root / name
+        """Return the path of one of the bundle's files.
+
+        Raises:
+            BundleError: the bundle has no such file.
+        """
+        if self.has(name):
+            return self._root / name
+        if name in PACKAGE_OF_FILE:
+            raise BundleError(
+                f"{self.name} has no {name}: `sqdr export` writes it only where the package "
+                f"'{PACKAGE_OF_FILE[name]}' is installed. Install it and export again."
+            )
+        raise BundleError(f"{self.name} has no file '{name}'. Export again.")
 
     def head_parameters(self) -> HeadParameters:
         """Return the trained head."""
@@ -217,8 +202,12 @@ class Bundle:
         return text
 
     def golden(self) -> Golden:
-        """Return the golden samples."""
-        return Golden.load(self.path_of("golden.npz"))
+        """Return the golden samples, which must fit the manifest's model.
+
+        Raises:
+            BundleError: damaged, or of another model.
+        """
+        return Golden.load(self.path_of("golden.npz"), self.manifest.model)
 
     def close(self) -> None:
         """Remove what was unpacked; safe to call twice."""
@@ -247,14 +236,16 @@ def is_bundle(path: Path) -> bool:
     """Whether a folder or file is a bundle of ours, of any schema; what is not may not be replaced."""
     try:
         if path.is_dir():
-            data = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-            is_known = {item.name for item in path.iterdir()} <= {MANIFEST, *BUNDLE_FILES}
+            names = {item.name for item in path.iterdir()}
+            with (path / MANIFEST).open("rb") as file:
+                data = _parse_json(file.read(MAX_MANIFEST_BYTES + 1))
         else:
-            with zipfile.ZipFile(path) as archive:
-                data = json.loads(archive.read(MANIFEST))
-                is_known = set(archive.namelist()) <= {MANIFEST, *BUNDLE_FILES}
-    except (*UNREADABLE_ZIP, KeyError):
+            with open_archive(path) as archive, archive.open(MANIFEST) as member:
+                names = set(archive.namelist())
+                data = _parse_json(member.read(MAX_MANIFEST_BYTES + 1))
+    except (*UNREADABLE_ARCHIVE, KeyError):
         return False
+    is_known = names <= {MANIFEST, *MAX_BYTES}
     return is_known and isinstance(data, dict) and {"schema_version", "sqdr_version", "files"} <= set(data)
 
 
@@ -268,6 +259,24 @@ def write_zip(folder: Path, path: Path) -> None:
             archive.writestr(info, (folder / name).read_bytes())
 
 
+def _parse_json(data: bytes) -> Any:
+    """Return what a manifest holds.
+
+    Raises:
+        ValueError: not JSON in UTF-8, larger than a manifest, or with huge numbers.
+        RecursionError: nested too deeply.
+    """
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise ValueError(f"more than {MAX_MANIFEST_BYTES} bytes")
+    return json.loads(data.decode("utf-8"), parse_int=_bounded_int)
+
+
+def _bounded_int(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
 def _read_manifest(root: Path, source: Path) -> Manifest:
     path = root / MANIFEST
     try:
@@ -275,7 +284,7 @@ def _read_manifest(root: Path, source: Path) -> Manifest:
             raise BundleError(f"{source}: {MANIFEST} is not a file. Copy or export the bundle again.")
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             raise BundleError(f"{source}: {MANIFEST} is larger than {MAX_MANIFEST_BYTES} bytes. Export again.")
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
+        data = _parse_json(path.read_bytes())
     except FileNotFoundError as error:
         raise BundleError(f"{source} is not a bundle: it has no {MANIFEST}. Make one with `sqdr export`.") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -288,13 +297,30 @@ def _read_manifest(root: Path, source: Path) -> Manifest:
     try:
         manifest = parse(Manifest, data, f"{source}/{MANIFEST}")
     except ConfigError as error:
-        raise BundleError(f"{error} Export the bundle again.") from error
-    missing = [name for name in BUNDLE_FILES if name not in manifest.files]
-    foreign = [name for name in manifest.files if not FILE_NAME.fullmatch(name) or name == MANIFEST]
-    if missing or foreign:
-        what = f"lacks {', '.join(missing)}" if missing else f"names a file outside the bundle, {foreign[0]!r}"
-        raise BundleError(f"{source}: {MANIFEST} {what}. Export again.")
+        text = str(error)
+        shown = text if len(text) <= MAX_MESSAGE_CHARACTERS else f"{text[:MAX_MESSAGE_CHARACTERS]}..."
+        raise BundleError(f"{shown} Export the bundle again.") from error
+    _check_records(manifest, source)
     return manifest
+
+
+def _check_records(manifest: Manifest, source: Path) -> None:
+    missing = [name for name in BUNDLE_FILES if name not in manifest.files]
+    if missing:
+        raise BundleError(f"{source}: {MANIFEST} lacks {', '.join(missing)}. Export again.")
+    for name, record in manifest.files.items():
+        if name not in MAX_BYTES:
+            raise BundleError(f"{source}: {MANIFEST} names a file that no bundle holds, {_shown(name)}. Export again.")
+        if record.n_bytes > MAX_BYTES[name]:
+            raise BundleError(
+                f"{source}: {name} must have at most {MAX_BYTES[name]:,} bytes, the manifest says "
+                f"{record.n_bytes:,}. Export a smaller model."
+            )
+
+
+def _shown(name: str) -> str:
+    """Return a name out of a file in a form that can be printed, in one line of bounded length."""
+    return ascii(name if len(name) <= MAX_SHOWN_NAME else f"{name[:MAX_SHOWN_NAME]}...")
 
 
 def _check_file(path: Path, record: FileRecord, source: Path) -> None:
@@ -305,39 +331,56 @@ def _check_file(path: Path, record: FileRecord, source: Path) -> None:
         found = sha256_of(path) if n_bytes == record.n_bytes else None
     except OSError as error:
         raise BundleError(f"{source}: {path.name} cannot be read: {error.strerror}. Check its rights.") from error
-    if found is None:
-        raise IntegrityError(
-            f"{source}: {path.name} has {n_bytes} bytes, the manifest says {record.n_bytes}. "
-            "Copy or export the bundle again."
-        )
-    if found.sha256 != record.sha256:
+    _check_size(path.name, n_bytes, record, source)
+    if found is None or found.sha256 != record.sha256:
         raise IntegrityError(
             f"{source}: {path.name} does not match its SHA-256 in the manifest. It was changed or damaged: "
             "copy or export the bundle again."
         )
 
 
-def _unpack(path: Path, root: Path) -> None:
-    """Unpack a .sqdr file; only flat, known names, and no more bytes than declared."""
-    limits = {MANIFEST: MAX_MANIFEST_BYTES} | dict.fromkeys(BUNDLE_FILES, MAX_FILE_BYTES)
+def _check_size(name: str, n_bytes: int, record: FileRecord, source: Path) -> None:
+    if n_bytes != record.n_bytes:
+        raise IntegrityError(
+            f"{source}: {name} has {n_bytes} bytes, the manifest says {record.n_bytes}. "
+            "Copy or export the bundle again."
+        )
+
+
+def _unpack(path: Path, root: Path) -> Manifest:
+    """Unpack a .sqdr file: the manifest, then the files that it names, each of the size that it says."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             names = archive.namelist()
-            for info in archive.infolist():
-                if info.filename not in limits or names.count(info.filename) > 1:
-                    raise BundleError(f"{path} holds an unexpected file {info.filename!r}. Export it again.")
-                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise BundleError(f"{path}: {info.filename} is packed in an unknown way. Export it again.")
-                if info.file_size > limits[info.filename]:
-                    raise BundleError(f"{path}: {info.filename} claims {info.file_size} bytes. Export it again.")
-                with (
-                    archive.open(info) as source,
-                    storage_errors(root, TEMPORARY_FIX),
-                    (root / info.filename).open("xb") as out,
-                ):
-                    out.writelines(_chunks(source, info.file_size))
-    except UNREADABLE_ZIP as error:
+            for name in names:
+                if name not in (MANIFEST, *MAX_BYTES) or names.count(name) > 1:
+                    raise BundleError(f"{path} holds an unexpected file {_shown(name)}. Export it again.")
+            if MANIFEST in names:
+                _extract(archive, archive.getinfo(MANIFEST), root, path, MAX_MANIFEST_BYTES)
+            manifest = _read_manifest(root, path)
+            for name in names:
+                if name not in (MANIFEST, *manifest.files):
+                    raise BundleError(f"{path} holds {name}, which its manifest does not name. Export it again.")
+                if name != MANIFEST:
+                    info, record = archive.getinfo(name), manifest.files[name]
+                    _check_size(name, info.file_size, record, path)
+                    _extract(archive, info, root, path, record.n_bytes)
+            return manifest
+    except UNREADABLE_ARCHIVE as error:
         raise BundleError(f"{path} is not a readable .sqdr file. Copy or export it again.") from error
+
+
+def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, root: Path, path: Path, max_bytes: int) -> None:
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise BundleError(f"{path}: {info.filename} is packed in an unknown way. Export it again.")
+    if info.file_size > max_bytes:
+        raise BundleError(f"{path}: {info.filename} claims {info.file_size} bytes. Export it again.")
+    with (
+        archive.open(info) as source,
+        storage_errors(root, TEMPORARY_FIX),
+        (root / info.filename).open("xb") as out,
+    ):
+        out.writelines(_chunks(source, max_bytes))
 
 
 def _chunks(source: IO[bytes], n_bytes: int) -> Iterator[bytes]:

@@ -10,7 +10,13 @@ from sqdr.errors import BundleError, ShapeError
 from sqdr.openqasm import to_openqasm
 from sqdr.specification import HeadSpec
 
-__all__ = ["HeadParameters", "circuit_text", "counts_to_angles", "readout"]
+__all__ = ["MAX_HEAD_BYTES", "HeadParameters", "circuit_text", "counts_to_angles", "readout"]
+
+# The largest head that a specification allows, 1,024 qubits read out into 1,000 classes, takes 8.3 MB.
+MAX_HEAD_BYTES = 16 << 20
+# Four names and shapes take some 300 bytes.
+MAX_HEADER_BYTES = 64 << 10
+LENGTH_BYTES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +52,13 @@ class HeadParameters:
         Raises:
             BundleError: not a safetensors file, or a tensor is missing, misshapen or not finite.
         """
-        from safetensors.numpy import load_file
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
 
         try:
-            tensors = load_file(path)
-        except Exception as error:  # SafetensorError, OSError; TypeError and AttributeError for types numpy lacks
+            tensors = load(_checked_bytes(path))
+        # the last three for types that numpy lacks
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{path.name} is not a readable safetensors file. Export again.") from error
         expected: dict[str, tuple[int, ...]] = {
             "weights": (spec.n_blocks, spec.n_qubits, 3),
@@ -67,6 +75,16 @@ class HeadParameters:
         if not all(np.isfinite(value).all() for value in tensors.values()):
             raise BundleError(f"{path.name} holds values that are not finite. Train and export again.")
         return cls(**tensors)
+
+
+def _checked_bytes(path: Path) -> bytes:
+    """Return a safetensors file whose declared header fits into it; its parser allocates by what is declared."""
+    if path.stat().st_size > MAX_HEAD_BYTES:
+        raise ValueError("larger than any head")
+    data = path.read_bytes()
+    if int.from_bytes(data[:LENGTH_BYTES], "little") > min(MAX_HEADER_BYTES, len(data) - LENGTH_BYTES):
+        raise ValueError("a header larger than the file, or than that of any head")
+    return data
 
 
 def circuit_text(parameters: HeadParameters, spec: HeadSpec) -> str:

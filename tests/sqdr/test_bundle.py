@@ -6,6 +6,7 @@ import random
 import shutil
 import struct
 import tempfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,18 +18,21 @@ import pytest
 from sqdr.bundle import (
     BUNDLE_FILES,
     MANIFEST,
+    MAX_BYTES,
     MAX_FILE_BYTES,
     MAX_MANIFEST_BYTES,
+    OPTIONAL_FILES,
     SCHEMA_VERSION,
     Bundle,
-    Golden,
     Manifest,
     TrainingRecord,
+    is_bundle,
     sha256_of,
     write_zip,
 )
+from sqdr.calibration import Calibration, LayerRange
 from sqdr.errors import BundleError, IntegrityError, SchemaVersionError, StorageError
-from sqdr.head import HeadParameters
+from sqdr.head import HeadParameters, circuit_text
 from sqdr.specification import ModelSpec
 
 SPEC = ModelSpec.model_validate(
@@ -66,7 +70,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def write_manifest(root: Path) -> None:
+def write_manifest(root: Path, names: tuple[str, ...] = BUNDLE_FILES, **fields: Any) -> None:
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         sqdr_version="0.1.0",
@@ -75,7 +79,8 @@ def write_manifest(root: Path) -> None:
         timing=SPEC.timing,
         class_names=("no", "yes"),
         training=TRAINING,
-        files={name: sha256_of(root / name) for name in BUNDLE_FILES},
+        files={name: sha256_of(root / name) for name in names},
+        **fields,
     )
     (root / MANIFEST).write_text(manifest.model_dump_json(), encoding="utf-8")
 
@@ -202,8 +207,7 @@ def test_open_says_what_is_no_bundle(tmp_path: Path, name: str, message: str) ->
 )
 def test_open_refuses_a_damaged_manifest(folder: Path, content: bytes) -> None:
     (folder / MANIFEST).write_bytes(content)
-    # Python before 3.10.7 reads a number of 5,000 digits, which is then a newer schema
-    refused(folder, BundleError, "manifest.json is not readable JSON. Copy or export|has schema 9")
+    refused(folder, BundleError, "manifest.json is not readable JSON. Copy or export")
 
 
 @pytest.mark.parametrize("content", [b"null", b"[]", b"3", b'"x"', b"{}"])
@@ -265,7 +269,7 @@ def test_open_refuses_a_manifest_that_breaks_a_rule(
 def test_open_refuses_file_names_that_lead_elsewhere(folder: Path, name: str) -> None:
     record = sha256_of(folder / "golden.npz").model_dump()
     change_manifest(folder, lambda data: data["files"].update({name: record}))
-    refused(folder, BundleError, "manifest.json names a file outside the bundle, ")
+    refused(folder, BundleError, "manifest.json names a file that no bundle holds, ")
 
 
 @pytest.mark.parametrize(
@@ -298,7 +302,7 @@ def test_open_refuses_an_archive_that_claims_too_much(folder: Path, tmp_path: Pa
         if name == sorted(BUNDLE_FILES)[0]:
             struct.pack_into("<I", data, record + 24, MAX_FILE_BYTES + 1)
     path.write_bytes(data)
-    refused(path, BundleError, f"claims {MAX_FILE_BYTES + 1} bytes. Export it again")
+    refused(path, IntegrityError, f"has {MAX_FILE_BYTES + 1} bytes, the manifest says 260. Copy or export")
     assert list(temporary.iterdir()) == []
 
 
@@ -405,6 +409,160 @@ def test_path_of_refuses_a_file_that_the_manifest_lacks(folder: Path) -> None:
         bundle.path_of("extra")
 
 
+def with_options(folder: Path) -> None:
+    """Give a bundle every optional file."""
+    for name in OPTIONAL_FILES:
+        (folder / name).write_bytes(name.encode())
+    write_manifest(folder, (*BUNDLE_FILES, *OPTIONAL_FILES))
+
+
+@pytest.mark.parametrize("is_zip", [False, True])
+def test_optional_files_are_read_where_they_are(folder: Path, tmp_path: Path, is_zip: bool) -> None:
+    with_options(folder)
+    path = zipped(folder, tmp_path / "a.sqdr") if is_zip else folder
+    assert is_bundle(path)
+    with Bundle.open(path) as bundle:
+        for name in OPTIONAL_FILES:
+            assert bundle.has(name)
+            assert bundle.path_of(name).read_bytes() == name.encode()
+    (folder / "encoder.nir").write_bytes(b"encoder.niR")
+    refused(folder, IntegrityError, "encoder.nir does not match its SHA-256")
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("encoder.onnx", "onnx"), ("classifier.onnx", "onnx"), ("encoder.nir", "nir")]
+)
+def test_optional_files_that_are_absent_say_what_writes_them(folder: Path, name: str, package: str) -> None:
+    (folder / name).write_bytes(b"not in the manifest, so not in the bundle")
+    with Bundle.open(folder) as bundle:
+        assert not bundle.has(name)
+        assert bundle.has("encoder.net")
+        with pytest.raises(BundleError, match=f"has no {name}: .* where the package '{package}' is installed. Install"):
+            bundle.path_of(name)
+
+
+def test_archive_with_a_file_that_its_manifest_lacks_is_refused(folder: Path, tmp_path: Path, temporary: Path) -> None:
+    path = zipped(folder, tmp_path / "a.sqdr", {"encoder.onnx": b"x"})
+    refused(path, BundleError, "a.sqdr holds encoder.onnx, which its manifest does not name")
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [*BUNDLE_FILES, *OPTIONAL_FILES])
+def test_manifest_may_not_announce_more_than_any_such_file_has(folder: Path, name: str) -> None:
+    with_options(folder)
+    change_manifest(folder, lambda data: data["files"][name].update(n_bytes=MAX_BYTES[name] + 1))
+    refused(
+        folder, BundleError, f"{name} must have at most .* bytes, the manifest says|less than or equal to 536870912"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "longest"),
+    [
+        (lambda data: data.update({"k" * 900_000: 1}), 3000),
+        (lambda data: data["files"].update({"k" * 900_000: data["files"]["encoder.net"]}), 1000),
+        (lambda data: data.update(sqdr_version={"k" * 900_000: 1}), 3000),
+        (lambda data: data["training"].update(seed="9" * 900_000), 3000),
+        (lambda data: data["model"].update({f"k{i}": i for i in range(60_000)}), 3000),
+        (lambda data: data["files"].update({f"k{i}": i for i in range(40_000)}), 3000),
+    ],
+)
+def test_messages_stay_short_whatever_the_manifest_holds(
+    folder: Path, change: Callable[[dict[str, Any]], object], longest: int
+) -> None:
+    change_manifest(folder, change)
+    assert len(refused(folder, BundleError, "manifest.json")) < longest
+
+
+@pytest.mark.parametrize("name", ["seed", "n_parameters"])
+def test_numbers_of_more_digits_than_any_are_not_read(folder: Path, name: str) -> None:
+    # 900,000 digits would take Python before 3.10.7 minutes
+    text = (folder / MANIFEST).read_text("utf-8")
+    value = json.loads(text)["training"][name]
+    (folder / MANIFEST).write_text(text.replace(f'"{name}":{value}', f'"{name}":' + "9" * 900_000), encoding="utf-8")
+    refused(folder, BundleError, "manifest.json is not readable JSON")
+
+
+RANGE = LayerRange(
+    layer="layer 0 (conv)",
+    max_abs_current=10,
+    max_abs_voltage=0,
+    bits_current=19,
+    bits_voltage=23,
+    spike_rate=0.25,
+    n_silent=1,
+    n_saturated=0,
+    n_neurons=8,
+)
+
+
+def test_calibration_comes_back_and_may_be_absent(folder: Path) -> None:
+    with Bundle.open(folder) as bundle:
+        assert bundle.manifest.calibration is None
+    change_manifest(folder, lambda data: data.pop("calibration"))
+    with Bundle.open(folder) as bundle:
+        assert bundle.manifest.calibration is None
+    saved = Calibration(n_samples=5, layers=(RANGE,))
+    write_manifest(folder, calibration=saved)
+    with Bundle.open(folder) as bundle:
+        assert bundle.manifest.calibration == saved
+
+
+@pytest.mark.parametrize("is_zip", [False, True])
+def test_is_bundle_knows_ours_from_what_is_not(folder: Path, tmp_path: Path, is_zip: bool) -> None:
+    def path() -> Path:
+        return zipped(folder, tmp_path / "a.sqdr") if is_zip else folder
+
+    assert is_bundle(path())
+    write = (folder / MANIFEST).write_bytes
+    text = (folder / MANIFEST).read_bytes()
+    for content in (b"", b"{}", b"[" * 100_000, b"\xff", b"[]", text + b" " * MAX_MANIFEST_BYTES):
+        write(content)
+        assert not is_bundle(path())
+    write(text)
+    assert is_bundle(path())
+    (folder / "thesis.tex").write_bytes(b"mine")
+    assert not is_bundle(path())
+    (folder / "thesis.tex").unlink()
+    (folder / MANIFEST).unlink()
+    assert not is_bundle(folder)
+
+
+def test_is_bundle_inflates_no_more_than_a_manifest(folder: Path, tmp_path: Path) -> None:
+    (folder / MANIFEST).write_bytes((folder / MANIFEST).read_bytes() + b" " * (64 << 20))
+    path = zipped(folder, tmp_path / "a.sqdr")
+    assert path.stat().st_size < 1 << 20
+    tracemalloc.start()
+    try:
+        assert not is_bundle(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # the pieces that zipfile reads, and the manifest's own limit
+    assert peak < 8 << 20
+
+
+def test_circuit_must_be_that_of_the_weights(folder: Path) -> None:
+    draw = np.random.default_rng(0).normal
+    head = HeadParameters(
+        weights=draw(size=(2, 3, 3)),
+        scale_rad=draw(size=3),
+        readout_weight=draw(size=(2, 3)),
+        readout_bias=draw(size=2),
+    )
+    head.save(folder / "head.safetensors")
+    text = circuit_text(head, SPEC.head)
+    for content, is_right in ((text, True), (text + "\n", False), (text[:-1], False), ("", False)):
+        (folder / "circuit.qasm").write_text(content, encoding="ascii")
+        write_manifest(folder)
+        with Bundle.open(folder) as bundle:
+            if is_right:
+                assert bundle.circuit() == text
+            else:
+                with pytest.raises(BundleError, match="circuit.qasm is not the circuit of head.safetensors"):
+                    bundle.circuit()
+
+
 def test_head_and_golden_of_arbitrary_bytes_are_refused(folder: Path) -> None:
     with Bundle.open(folder) as bundle:
         with pytest.raises(BundleError, match="head.safetensors is not a readable safetensors file"):
@@ -426,63 +584,3 @@ def test_head_parameters_come_back_from_a_bundle(folder: Path) -> None:
     with Bundle.open(folder) as bundle:
         loaded = bundle.head_parameters()
     assert all((loaded.tensors()[name] == value).all() for name, value in saved.tensors().items())
-
-
-def golden() -> Golden:
-    generator = np.random.default_rng(0)
-    trains = generator.integers(0, 2, (4, 3, 8), dtype=np.uint8)
-    return Golden(
-        images=generator.integers(0, 256, (4, 1, 4, 4), dtype=np.uint8),
-        spike_trains=trains,
-        counts=trains.sum(axis=2, dtype=np.int64),
-        expectations=generator.uniform(-1, 1, (4, 3)),
-        logits=generator.normal(size=(4, 2)),
-    )
-
-
-def test_golden_reads_back_exactly(tmp_path: Path) -> None:
-    golden().save(tmp_path / "golden.npz")
-    loaded = Golden.load(tmp_path / "golden.npz")
-    for name, value in vars(golden()).items():
-        assert vars(loaded)[name].dtype == value.dtype
-        assert (vars(loaded)[name] == value).all()
-
-
-def test_golden_never_unpickles(tmp_path: Path) -> None:
-    path = tmp_path / "golden.npz"
-    ran = tmp_path / "ran"
-
-    class Payload:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return Path.touch, (ran,)
-
-    np.savez(path, **(vars(golden()) | {"logits": np.array([Payload()], dtype=object)}))
-    with pytest.raises(BundleError, match="golden.npz is not a readable set"):
-        Golden.load(path)
-    assert not ran.exists()
-
-
-def test_golden_refuses_a_missing_array_and_another_kind_of_file(tmp_path: Path) -> None:
-    arrays = vars(golden())
-    np.savez(tmp_path / "less.npz", **{name: arrays[name] for name in arrays if name != "counts"})
-    np.save(tmp_path / "one.npy", arrays["counts"])
-    for name in ("less.npz", "one.npy", "missing.npz"):
-        with pytest.raises(BundleError, match=f"{name} is not a readable set of golden samples"):
-            Golden.load(tmp_path / name)
-
-
-def test_golden_refuses_a_damaged_file_or_reads_the_same(tmp_path: Path) -> None:
-    golden().save(tmp_path / "golden.npz")
-    data, generator, n_refused = (tmp_path / "golden.npz").read_bytes(), random.Random(3), 0
-    path = tmp_path / "damaged.npz"
-    for _ in range(200):
-        damaged = bytearray(data)
-        damaged[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
-        path.write_bytes(damaged)
-        try:
-            loaded = Golden.load(path)
-        except BundleError:
-            n_refused += 1
-        else:
-            assert all((vars(loaded)[name] == value).all() for name, value in vars(golden()).items())
-    assert n_refused > 100

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from sqdr.errors import BundleError, ShapeError
-from sqdr.head import HeadParameters, counts_to_angles, readout
+from sqdr.head import MAX_HEAD_BYTES, MAX_HEADER_BYTES, HeadParameters, counts_to_angles, readout
 from sqdr.specification import HeadSpec
 
 SPEC = HeadSpec(n_qubits=3, n_blocks=2, n_classes=4, features_per_qubit=3)
@@ -115,6 +115,31 @@ def test_load_refuses_any_damage_that_changes_the_header(tmp_path: Path) -> None
         path.write_bytes(data[:length])
         with pytest.raises(BundleError, match="head.safetensors is not a readable safetensors file"):
             HeadParameters.load(path, SPEC)
+
+
+@pytest.mark.parametrize("n_header", [2**60, 2**64 - 1, MAX_HEADER_BYTES + 1, 10**6])
+def test_load_refuses_a_header_of_more_than_it_may_have(tmp_path: Path, n_header: int) -> None:
+    path = tmp_path / "head.safetensors"
+    # whole where it is not too large to be written
+    header = b"{}".ljust(min(n_header, 10**6))
+    path.write_bytes(struct.pack("<Q", n_header) + header)
+    with pytest.raises(BundleError, match="is not a readable safetensors file"):
+        HeadParameters.load(path, SPEC)
+
+
+def test_load_refuses_a_file_larger_than_any_head(tmp_path: Path) -> None:
+    path = tmp_path / "head.safetensors"
+    parameters().save(path)
+    with path.open("ab") as file:
+        file.truncate(MAX_HEAD_BYTES + 1)
+    with pytest.raises(BundleError, match="is not a readable safetensors file"):
+        HeadParameters.load(path, SPEC)
+
+
+def test_load_takes_the_largest_head(tmp_path: Path) -> None:
+    spec = HeadSpec(n_qubits=1024, n_classes=1000, features_per_qubit=3)
+    parameters(spec).save(tmp_path / "head.safetensors")
+    assert HeadParameters.load(tmp_path / "head.safetensors", spec).weights.shape == (2, 1024, 3)
 
 
 def test_load_refuses_what_is_no_file(tmp_path: Path) -> None:
