@@ -11,9 +11,12 @@ import numpy as np
 from sqdr.deploy.inputs import read_input
 from sqdr.deploy.pipeline import open_bundle
 from sqdr.deploy.results import ResultFormat, confusion_matrix, draw_confusion, open_results
-from sqdr.errors import DataError
+from sqdr.errors import ConfigError, DataError
 
 __all__ = ["run_bundle"]
+
+TAKE_TIMEOUT = ("lava", "onnx")
+TAKE_THREADS = ("integer", "onnx")
 
 
 def run_bundle(
@@ -28,6 +31,7 @@ def run_bundle(
     limit: int | None = None,
     form: ResultFormat = "jsonl",
     timeout_s: float | None = None,
+    n_threads: int | None = None,
     data_root: Path | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -47,6 +51,7 @@ def run_bundle(
         limit: only the first images.
         form: ``jsonl`` or ``parquet``.
         timeout_s: for each call to an encoder that takes one.
+        n_threads: of an encoder that takes them, 0 for all cores; None for its own choice.
         data_root: where data sets are.
         overwrite: replace earlier results.
         progress: called after each image with how many are done and how many there are.
@@ -54,7 +59,7 @@ def run_bundle(
     Returns:
         What ``summary.json`` holds.
     """
-    options = {"timeout_s": timeout_s} if timeout_s is not None and encoder == "lava" else {}
+    options = _options(encoder, timeout_s, n_threads)
     pipeline = open_bundle(bundle, encoder=encoder, device=device, shots=shots, seed=seed, **options)
     manifest = pipeline.bundle.manifest
     with pipeline.bundle:
@@ -98,3 +103,21 @@ def run_bundle(
             }
             writer.finish(summary)
     return summary
+
+
+def _options(encoder: str, timeout_s: float | None, n_threads: int | None) -> dict[str, Any]:
+    """Return what the encoder takes of the options.
+
+    Raises:
+        ConfigError: threads were asked of an encoder that takes none.
+    """
+    options: dict[str, Any] = {}
+    if timeout_s is not None and encoder in TAKE_TIMEOUT:
+        options["timeout_s"] = timeout_s
+    if n_threads is not None:
+        if encoder not in TAKE_THREADS:
+            raise ConfigError(
+                f"encoder '{encoder}' takes no `threads`. Leave it out, or use {' or '.join(TAKE_THREADS)}."
+            )
+        options["n_threads"] = n_threads
+    return options

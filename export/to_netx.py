@@ -32,7 +32,7 @@ def write_netx(encoder: SlayerEncoder, max_payload: int, path: Path) -> None:
     twin = SlayerEncoder(encoder.spec, max_payload)
     twin.load_state_dict(_plain_state(encoder))
     twin.eval()
-    with storage_errors(path), h5py.File(path, "x") as file:
+    with storage_errors(path), h5py.File(path, "x", libver="earliest") as file:  # the form that sqdr.hdf5 reads
         for index, block in enumerate(twin.blocks):
             block.export_hdf5(file.create_group(f"layer/{index}"))
 

@@ -71,6 +71,8 @@ Month = Annotated[str, BeforeValidator(_month), Field(pattern=r"^20\d\d-(0[1-9]|
 Arn = Annotated[str, AfterValidator(_arn), Field(repr=False)]
 # Strict: YAML's `yes` and "5" are not numbers.
 Count = Annotated[int, Field(strict=True, ge=1, le=10**12)]
+# The width of a register. More is a mistake, and 2 to its power might not fit in memory.
+Bits = Annotated[int, Field(strict=True, ge=1, le=32)]
 PositiveReal = Annotated[float, Field(strict=True, gt=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Value = TypeVar("Value")
@@ -185,7 +187,17 @@ class BraketQpu(_Hardware):
 
 
 class Loihi2(_Hardware):
-    """A Loihi 2 chip, or its bit-accurate simulation in Lava."""
+    """A Loihi 2 chip, or its bit-accurate simulation in Lava; `sqdr.export.rules` holds networks to it.
+
+    Args:
+        state_bits: of current and voltage, signed.
+        decay_bits: of both decays, unsigned.
+        threshold_bits: of the mantissa, unsigned, as stored 6 bits below the voltage's units.
+        bias_mantissa_bits: signed, the sign included.
+        bias_exponent_bits: unsigned.
+        weight_bits: the sign included; signed weights count twice (a step of 2).
+        delay_bits: of a synapse's delay in steps, unsigned.
+    """
 
     kind: Literal["loihi2"]
     is_simulated: bool = Field(strict=True)
@@ -194,12 +206,13 @@ class Loihi2(_Hardware):
     n_cores_per_chip: Figure[Count]
     n_neurons_per_core: Figure[Count]
     n_synapses_per_chip: Figure[Count]
-    state_bits: Figure[Count]
-    decay_bits: Figure[Count]
-    threshold_bits: Figure[Count]
-    bias_mantissa_bits: Figure[Count]
-    bias_exponent_bits: Figure[Count]
-    weight_bits: Figure[Count]
+    state_bits: Figure[Bits]
+    decay_bits: Figure[Bits]
+    threshold_bits: Figure[Bits]
+    bias_mantissa_bits: Figure[Bits]
+    bias_exponent_bits: Figure[Bits]
+    weight_bits: Figure[Bits]
+    delay_bits: Figure[Bits]
     energy_per_synaptic_operation_pj: Figure[PositiveReal]
 
 

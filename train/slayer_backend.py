@@ -8,7 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sqdr.errors import BundleError, ConfigError, ShapeError
+from sqdr.backends import LayerTrace
+from sqdr.bundle import Bundle
+from sqdr.errors import BundleError, ShapeError
+from sqdr.golden_check import check_golden_spikes
 from sqdr.netx import NetxLayer, read_network
 from sqdr.specification import EncoderSpec
 from sqdr.train.encoder.slayer import SlayerEncoder
@@ -29,6 +32,9 @@ class SlayerBackend:
         n_steps: T.
         max_payload: largest value of one input spike.
 
+    Attributes:
+        encoder: the torch module.
+
     Raises:
         BundleError: the file's layers are not the specification's.
     """
@@ -37,27 +43,35 @@ class SlayerBackend:
 
     def __init__(self, net_path: Path, spec: EncoderSpec, n_steps: int, max_payload: int = 1) -> None:
         plain = spec.model_copy(update={"is_weight_normalised": False})
-        self._encoder = SlayerEncoder(plain, max_payload).eval()
+        self.encoder = SlayerEncoder(plain, max_payload).eval()
         self._spec = spec
         self._n_steps = n_steps
-        layers = [layer for layer in read_network(net_path) if layer.kind != "flatten"]
-        blocks = list(self._encoder.layers())
-        if len(layers) != len(blocks):
-            raise BundleError(f"{net_path.name} has {len(layers)} layers, the manifest {len(blocks)}. Export again.")
-        for block, layer in zip(blocks, layers, strict=True):
-            _load(block, layer, net_path.name)
+        network = read_network(net_path)
+        places = [index for index, layer in enumerate(network) if layer.kind != "flatten"]
+        self._names = [f"layer {index} ({network[index].kind})" for index in places]
+        blocks = list(self.encoder.layers())
+        if len(places) != len(blocks):
+            raise BundleError(f"{net_path.name} has {len(places)} layers, the manifest {len(blocks)}. Export again.")
+        for block, index in zip(blocks, places, strict=True):
+            _load(block, network[index], net_path.name)
 
     @classmethod
-    def from_bundle(cls, bundle: Any, **options: Any) -> "SlayerBackend":
-        """Return the backend of an opened `sqdr.bundle.Bundle`; takes no options.
+    def from_bundle(cls, bundle: Bundle, *, check_golden: bool = True) -> "SlayerBackend":
+        """Return the backend of an opened bundle, once it reproduces the golden samples.
+
+        Args:
+            bundle: an opened bundle.
+            check_golden: refuse to serve where a golden spike differs.
 
         Raises:
-            ConfigError: an option was given.
+            BundleError: the file's layers are not the specification's.
+            NotEqualError: a golden spike differs.
         """
-        if options:
-            raise ConfigError(f"encoder 'slayer' takes no options, got {', '.join(options)}. Leave them away.")
         model = bundle.manifest.model
-        return cls(bundle.path_of("encoder.net"), model.encoder, model.coding.n_steps, model.coding.max_payload)
+        backend = cls(bundle.path_of("encoder.net"), model.encoder, model.coding.n_steps, model.coding.max_payload)
+        if check_golden:
+            check_golden_spikes(backend, bundle)
+        return backend
 
     def encode(self, spikes: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Return spike counts (N, F) for coded images (N, C, H, W, T)."""
@@ -66,19 +80,47 @@ class SlayerBackend:
 
     def spike_trains(self, spikes: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return output spikes (N, F, T)."""
+        self._check(spikes)
+        parts = []
+        with torch.no_grad():
+            for start in range(0, len(spikes), BATCH):
+                batch = torch.from_numpy(spikes[start : start + BATCH].astype(np.float32))
+                parts.append(self.encoder(batch).to(torch.uint8).numpy())
+        if not parts:
+            return np.zeros((0, self._spec.n_features, self._n_steps), dtype=np.uint8)
+        return np.concatenate(parts)
+
+    def trace(self, spikes: NDArray[np.uint8]) -> list[LayerTrace]:
+        """Return every layer's states and spikes for coded images (N, C, H, W, T)."""
+        self._check(spikes)
+        traces: list[LayerTrace] = []
+        with torch.no_grad():
+            x = torch.from_numpy(spikes.astype(np.float32))
+            for block in self.encoder.blocks:
+                if not hasattr(block, "neuron"):
+                    x = block(x)
+                    continue
+                neuron = block.neuron
+                current, voltage = neuron.dynamics(block.synapse(x))
+                x = neuron.spike(voltage)
+                # SLAYER's states are the hardware's over s_scale, its voltage the one before the reset
+                states = [torch.round(state.double() * neuron.s_scale).long() for state in (current, voltage * (1 - x))]
+                traces.append(
+                    LayerTrace(
+                        name=self._names[len(traces)],
+                        current=states[0].numpy(),
+                        voltage=states[1].numpy(),
+                        spikes=x.to(torch.uint8).numpy(),
+                    )
+                )
+        return traces
+
+    def _check(self, spikes: NDArray[np.uint8]) -> None:
         shape = (*self._spec.input_shape, self._n_steps)
         if spikes.dtype != np.uint8:
             raise ShapeError(f"`spikes` must be a uint8 array, got {spikes.dtype}. Convert it with `astype`.")
         if spikes.ndim != 5 or spikes.shape[1:] != shape:
             raise ShapeError(f"`spikes` must be (N, C, H, W, T) with C, H, W, T = {shape}, got {spikes.shape}.")
-        parts = []
-        with torch.no_grad():
-            for start in range(0, len(spikes), BATCH):
-                batch = torch.from_numpy(spikes[start : start + BATCH].astype(np.float32))
-                parts.append(self._encoder(batch).to(torch.uint8).numpy())
-        if not parts:
-            return np.zeros((0, self._spec.n_features, self._n_steps), dtype=np.uint8)
-        return np.concatenate(parts)
 
     def close(self) -> None:
         """Nothing to release."""

@@ -8,11 +8,32 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Accuracy", "EncoderBackend", "HeadBackend", "HeadReport"]
+__all__ = ["Accuracy", "EncoderBackend", "HeadBackend", "HeadReport", "LayerTrace"]
 
 Accuracy = Literal["exact", "sampled", "noisy", "hardware"]
 """exact: analytic <Z>; sampled: shots of the noiseless circuit; noisy: a simulated noise model,
 analytic or sampled; hardware: a quantum processor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerTrace:
+    """What one layer did at every step, for finding where two backends part.
+
+    A backend that can look inside itself has ``trace(spikes) -> list[LayerTrace]``, one per conv or
+    dense layer, first to last; ``spikes`` as for ``encode``.
+
+    Args:
+        name: for example ``layer 0 (conv)``, with the position in the network file.
+        current: (N, ..., T) int64, u after the step, in the 24-bit units of Loihi.
+        voltage: (N, ..., T) int64, v after the step: 0 where the neuron spiked.
+        spikes: (N, ..., T) uint8, each 0 or 1; the axes between are (C, H, W) or (F,). None where the
+            backend cannot see them.
+    """
+
+    name: str
+    current: NDArray[np.int64]
+    voltage: NDArray[np.int64]
+    spikes: NDArray[np.uint8] | None
 
 
 @runtime_checkable

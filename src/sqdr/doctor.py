@@ -34,7 +34,8 @@ ENABLES = {
     "train": "Train a model jointly, on the CPU or a GPU, and export it to a bundle.",
     "lava": "Run the encoder as a network of Lava processes.",
     "braket": "Run the circuit on Amazon Braket's simulators and quantum processors.",
-    "onnx": "Nothing yet; it is for the ONNX export that comes later.",
+    "onnx": "Export the encoder and the whole classifier as ONNX, and run the encoder in ONNX Runtime.",
+    "nir": "Export the encoder as NIR, which other spiking toolkits read.",
     "results": "Write result rows as Parquet and draw the figures of a report.",
 }
 

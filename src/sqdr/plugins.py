@@ -19,6 +19,9 @@ EXTRA_OF_MODULE = {
     "h5py": "train",
     "braket": "braket",
     "boto3": "braket",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "nir": "nir",
     "pennylane": "braket",
 }
 

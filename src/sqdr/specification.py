@@ -48,11 +48,12 @@ def _pair(value: Any) -> Any:
     return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+# Lava's convolution holds kernel size, stride, padding and dilation in 8 bits with a sign.
 SizePair = Annotated[
-    tuple[Annotated[int, Field(ge=1, le=1024)], Annotated[int, Field(ge=1, le=1024)]], BeforeValidator(_pair)
+    tuple[Annotated[int, Field(ge=1, le=127)], Annotated[int, Field(ge=1, le=127)]], BeforeValidator(_pair)
 ]
 PaddingPair = Annotated[
-    tuple[Annotated[int, Field(ge=0, le=1024)], Annotated[int, Field(ge=0, le=1024)]], BeforeValidator(_pair)
+    tuple[Annotated[int, Field(ge=0, le=127)], Annotated[int, Field(ge=0, le=127)]], BeforeValidator(_pair)
 ]
 
 
@@ -95,7 +96,8 @@ class NeuronSpec(StrictModel):
 
     # The hardware threshold mantissa has 17 bits: 131071 / 64.
     threshold: float = Field(default=1.0, ge=1 / 64, le=131071 / 64)
-    current_decay: float = Field(default=1.0, ge=0, le=1)
+    # the hardware has no current that never decays
+    current_decay: float = Field(default=1.0, ge=1 / 4096, le=1)
     voltage_decay: float = Field(default=0.1, ge=0, le=1)
 
 

@@ -191,7 +191,8 @@ def test_verify_of_stages_that_differ_ends_with_1_and_says_where(
     assert table.code == 1
     assert table.error() == "error: two stages differ, see the table"
     assert "NOT EQUAL" in table.out
-    assert "slayer -> flipping: first at sample 1, feature 2, time step 3: slayer " in table.out
+    assert "integer -> flipping: first at sample 1, feature 2, time step 3: integer " in table.out
+    assert "likely cause: " in table.out
 
 
 def test_verify_of_stages_that_differ_prints_one_json_object(sqdr: Run, bundle_path: Path, other_package: None) -> None:

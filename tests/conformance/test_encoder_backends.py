@@ -23,9 +23,11 @@ HAS_LAVA = "SQDR_LAVA_PYTHON" in os.environ or (
     sys.version_info[:2] == (3, 10) and importlib.util.find_spec("lava") is not None
 )
 LAVA = (pytest.mark.lava, pytest.mark.skipif(not HAS_LAVA, reason="Lava runs on Python 3.10 with `sqdr[lava]` only"))
-BACKENDS = ["fake", "slayer", pytest.param("lava", marks=LAVA)]
+HAS_ONNX = all(importlib.util.find_spec(name) is not None for name in ("onnx", "onnxruntime"))
+ONNX = pytest.mark.skipif(not HAS_ONNX, reason="needs the onnx extra")
+BACKENDS = ["fake", "slayer", "integer", pytest.param("onnx", marks=ONNX), pytest.param("lava", marks=LAVA)]
 # They hold nothing that closing could take away, and go on answering; the others refuse.
-ANSWER_AFTER_CLOSE = {"slayer"}
+ANSWER_AFTER_CLOSE = {"slayer", "integer"}
 # More than the Lava encoder sends its worker at once, and no multiple of it.
 N_SAMPLES = 37
 
@@ -191,3 +193,20 @@ def test_backend_agrees_with_slayer_beyond_the_golden_samples(
         pytest.skip("the fake knows the golden samples only")
     with make("slayer", bundle) as slayer:
         assert int((slayer.spike_trains(spikes) != backend.spike_trains(spikes)).sum()) == 0
+
+
+def test_trace_is_the_integer_runtimes_in_every_state_of_every_layer(
+    backend: EncoderBackend, bundle: Bundle, spikes: Spikes
+) -> None:
+    if not hasattr(backend, "trace"):
+        pytest.skip("it cannot look inside itself")
+    with make("integer", bundle) as integer:
+        expected = integer.trace(spikes[:3])  # type: ignore[attr-defined]
+    found = backend.trace(spikes[:3])
+    assert [trace.name for trace in found] == [trace.name for trace in expected]
+    assert any(trace.spikes.any() for trace in expected)
+    for one, other in zip(found, expected, strict=True):
+        assert np.array_equal(one.current, other.current), one.name
+        assert np.array_equal(one.voltage, other.voltage), one.name
+        assert one.spikes is None or np.array_equal(one.spikes, other.spikes), one.name
+    assert np.array_equal(backend.spike_trains(spikes[:3]), integer.spike_trains(spikes[:3]))  # and goes on

@@ -1,23 +1,31 @@
 import json
 import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from sqdr.bundle import BUNDLE_FILES, MANIFEST, Bundle, sha256_of
+from sqdr.bundle import BUNDLE_FILES, MANIFEST, OPTIONAL_FILES, Bundle, Manifest, sha256_of
 from sqdr.coding import encode_images
 from sqdr.deploy.pipeline import open_bundle
-from sqdr.errors import BundleError, DataError, ExportError, StorageError
-from sqdr.export.api import export
+from sqdr.errors import BundleError, DataError, ExportError, NotEqualError, StorageError
+from sqdr.export import api
 from sqdr.export.to_netx import write_netx
 from sqdr.netx import read_network
 from sqdr.train.api import train
 from sqdr.train.checkpoint import load_checkpoint, save_checkpoint
 from sqdr.train.run_folder import RunFolder
 from sqdr.train.slayer_backend import SlayerBackend
+
+
+def export(run: Path | str, target: Path, **options: Any) -> Manifest:
+    """Export, verified with the integer encoder alone: Lava and Braket take seconds each time."""
+    return api.export(run, target, against=("integer",), **options)
 
 
 def test_bundle_reproduces_the_trained_models_spikes(bundle_path: Path, trained_run: Path) -> None:
@@ -36,7 +44,80 @@ def test_bundle_reproduces_the_trained_models_spikes(bundle_path: Path, trained_
 
 
 def test_bundle_holds_its_files_and_nothing_else(bundle_path: Path) -> None:
-    assert sorted(path.name for path in bundle_path.iterdir()) == sorted((*BUNDLE_FILES, MANIFEST))
+    assert sorted(path.name for path in bundle_path.iterdir()) == sorted((*BUNDLE_FILES, *OPTIONAL_FILES, MANIFEST))
+
+
+@pytest.mark.lava
+@pytest.mark.skipif(sys.version_info[:2] != (3, 10), reason="Lava runs on Python 3.10 only")
+def test_export_verifies_with_every_stage_that_is_installed(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("lava", reason="needs the lava extra")
+    reports = []
+    verify = api.verify_images
+    monkeypatch.setattr(api, "verify_images", lambda *a, **k: reports.append(verify(*a, **k)) or reports[-1])
+    manifest = api.export(trained_run, tmp_path / "bundle")
+    assert {row.target for row in reports[0].rows} >= {
+        "slayer",
+        "integer",
+        "onnx",
+        "lava",
+        "local:sv",
+        "pennylane:default.qubit",
+        "local:braket-sv",
+        "classifier.onnx",
+    }
+    assert reports[0].equal
+    assert reports[0].skipped == ()
+    assert manifest.notes == ()
+
+
+def test_bundle_that_is_not_equal_is_never_finished(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = api.write_netx
+
+    def write_wrongly(encoder: Any, max_payload: int, path: Path) -> None:
+        write(encoder, max_payload, path)
+        with h5py.File(path, "r+") as file:
+            file["layer/1/weight"][...] = -file["layer/1/weight"][...]
+
+    monkeypatch.setattr(api, "write_netx", write_wrongly)
+    for target in ("bundle", "bundle.sqdr"):
+        with pytest.raises(
+            NotEqualError, match=r"not equal to the trained model: trained model -> integer, \d+ of \d+"
+        ):
+            export(trained_run, tmp_path / target)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_manifest_holds_ranges_and_what_was_not_written(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nir", None)  # as without the nir extra
+    manifest = export(trained_run, tmp_path / "bundle")
+    assert [note.split(":")[0] for note in manifest.notes] == ["encoder.nir was not written"]
+    assert "encoder.nir" not in manifest.files
+    assert not (tmp_path / "bundle" / "encoder.nir").exists()
+    assert manifest.calibration is not None
+    assert [layer.layer for layer in manifest.calibration.layers] == [
+        "layer 0 (conv)",
+        "layer 1 (conv)",
+        "layer 2 (conv)",
+        "layer 4 (dense)",
+    ]
+    assert all(layer.bits_voltage > 0 and layer.max_abs_voltage > 0 for layer in manifest.calibration.layers)
+
+
+def test_onnx_files_carry_the_manifest_without_themselves(bundle_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="needs the onnx extra")
+    with Bundle.open(bundle_path) as bundle:
+        for name in ("encoder.onnx", "classifier.onnx"):
+            model = onnx.load(bundle.path_of(name))
+            stored = {prop.key: prop.value for prop in model.metadata_props}
+            carried = Manifest.model_validate_json(stored["sqdr.manifest"])
+            assert carried.model == bundle.manifest.model
+            assert carried.files == {name: bundle.manifest.files[name] for name in BUNDLE_FILES}
 
 
 def test_zip_holds_the_same_bytes_as_the_folder(bundle_path: Path, trained_run: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import sqdr.hw_configs
 import sqdr.hw_configs.loader
 import sqdr.hw_configs.schema
 from sqdr.errors import ConfigError
-from sqdr.hw_configs import BraketLocal, BraketQpu, GateNoise, NoiseModel, list_hardware
+from sqdr.hw_configs import BraketLocal, BraketQpu, GateNoise, Loihi2, NoiseModel, list_hardware
 from sqdr.hw_configs.loader import packaged_hardware
 from sqdr.hw_configs.schema import Figure, Money
 from sqdr.strict import parse
@@ -112,6 +112,38 @@ def test_arn_of_another_form_is_rejected_without_repeating_it(arn: str) -> None:
 
 def test_arn_does_not_show_in_repr() -> None:
     assert "arn:" not in repr(packaged_hardware("braket_iqm_garnet"))
+
+
+BITS = [name for name in Loihi2.model_fields if name.endswith("_bits")]
+
+
+def test_loihi2_gives_the_width_of_every_register() -> None:
+    hardware = packaged_hardware("loihi2_sim")
+    assert {name: getattr(hardware, name).value for name in BITS} == {
+        "state_bits": 24,
+        "decay_bits": 12,
+        "threshold_bits": 17,
+        "bias_mantissa_bits": 13,
+        "bias_exponent_bits": 3,
+        "weight_bits": 8,
+        "delay_bits": 6,
+    }
+
+
+@pytest.mark.parametrize("name", BITS)
+@pytest.mark.parametrize("value", [0, -1, 33, 10**12, 8.5, True, None])
+def test_loihi2_rejects_a_register_of_no_sensible_width(name: str, value: Any) -> None:
+    data = packaged_hardware("loihi2_sim").model_dump() | {name: {"value": value, **PRICE}}
+    with pytest.raises(ConfigError, match=rf"{name}\.value"):
+        parse(Loihi2, data, "test")
+
+
+@pytest.mark.parametrize("name", BITS)
+def test_loihi2_needs_every_register(name: str) -> None:
+    data = packaged_hardware("loihi2_sim").model_dump()
+    del data[name]
+    with pytest.raises(ConfigError, match=rf"{name}: Field required"):
+        parse(Loihi2, data, "test")
 
 
 def test_hardware_is_frozen() -> None:

@@ -74,7 +74,7 @@ def test_examine_reports_versions_and_every_extra() -> None:
     assert report.sqdr == installed_version("sqdr")
     assert report.python.startswith(f"{sys.version_info[0]}.{sys.version_info[1]}.")
     assert report.n_cpus >= 1
-    assert [extra.name for extra in report.extras] == ["train", "lava", "braket", "onnx", "results"]
+    assert [extra.name for extra in report.extras] == ["train", "lava", "braket", "onnx", "nir", "results"]
     assert all(extra.requirements and extra.enables for extra in report.extras)
 
 
@@ -92,7 +92,7 @@ def test_missing_requirement_is_shown_with_what_it_would_enable() -> None:
     assert status["onnxruntime"] == "missing"
     shown = text_of(report)
     assert "sqdr[onnx]: not complete" in shown
-    assert "With it: Nothing yet" in shown
+    assert "With it: Export the encoder" in shown
 
 
 @pytest.mark.parametrize(

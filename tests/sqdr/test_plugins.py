@@ -54,7 +54,11 @@ def test_plugin_names_the_extra_that_it_lacks(name: str, message: str) -> None:
     ("group", "name", "message"),
     [
         ("sqdr.datasets", "digit", "unknown dataset 'digit'. Did you mean 'digits'\\? Known: .*mnist10k"),
-        ("sqdr.encoders", "lavva", "unknown encoder 'lavva'. Did you mean 'lava'\\? Known: lava, slayer"),
+        (
+            "sqdr.encoders",
+            "lavva",
+            "unknown encoder 'lavva'. Did you mean 'lava'\\? Known: integer, lava, onnx, slayer",
+        ),
         ("sqdr.datasets", "zzzzzz", r"unknown dataset 'zzzzzz'\. Known: cifar10"),
         ("sqdr.datasets", "", r"unknown dataset ''\. Known: cifar10"),
     ],

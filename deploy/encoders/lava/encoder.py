@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sqdr.backends import LayerTrace
+from sqdr.bundle import Bundle
 from sqdr.deploy.encoders.lava.frames import PROTOCOL, Frame
 from sqdr.deploy.encoders.lava.supervisor import Supervisor
 from sqdr.errors import (
@@ -25,6 +27,8 @@ from sqdr.errors import (
     ShapeError,
     SqdrError,
 )
+from sqdr.golden_check import check_golden_spikes
+from sqdr.netx import read_network
 from sqdr.timing import Timing
 
 __all__ = ["LavaEncoder"]
@@ -53,6 +57,7 @@ class LavaEncoder:
         python: the worker's Python; by default the environment variable SQDR_LAVA_PYTHON, and
             without it this Python.
         worker_command: a worker of one's own, as a command line, in place of sqdr's.
+        golden: an opened bundle whose golden samples it must reproduce once started, or None.
 
     Raises:
         BundleError: there is no file ``net_path``.
@@ -73,6 +78,7 @@ class LavaEncoder:
         start_timeout_s: float | None = None,
         python: str | None = None,
         worker_command: Sequence[str] | None = None,
+        golden: Bundle | None = None,
     ) -> None:
         self._net_path = Path(net_path).absolute()
         if not self._net_path.is_file():
@@ -95,26 +101,30 @@ class LavaEncoder:
         self._start_timeout_s = float(start_timeout_s)
         self._python = python
         self._worker_command = worker_command
+        self._golden = golden
         self._worker: Supervisor | None = None
         self._ending: Supervisor | None = None  # killed, but perhaps interrupted at it
         self._failure: SqdrError | None = None
         self._lock = threading.Lock()
 
     @classmethod
-    def from_bundle(cls, bundle: Any, **options: Any) -> "LavaEncoder":
-        """Return the encoder of a bundle.
+    def from_bundle(cls, bundle: Bundle, *, check_golden: bool = True, **options: Any) -> "LavaEncoder":
+        """Return the encoder of a bundle; entering it checks the golden samples.
 
         Args:
-            bundle: an opened bundle.
+            bundle: an opened bundle, open still when the encoder is entered.
+            check_golden: refuse to serve where a golden spike differs.
             options: `timeout_s`, `start_timeout_s`, `python`, `worker_command`.
         """
         manifest = bundle.manifest
+        read_network(bundle.path_of("encoder.net"))  # a damaged file could hang libhdf5, which netx reads it with
         return cls(
             bundle.path_of("encoder.net"),
-            input_shape=tuple(manifest.model.encoder.input_shape),
+            input_shape=manifest.model.encoder.input_shape,
             n_outputs=manifest.model.head.n_features,
             timing=manifest.timing,
             message_bits=manifest.model.coding.message_bits,
+            golden=bundle if check_golden else None,
             **options,
         )
 
@@ -132,6 +142,7 @@ class LavaEncoder:
             BundleError: the file is not a netx network.
             ConfigError: the network is not the one described.
             MissingDependencyError: the worker's Python cannot run Lava.
+            NotEqualError: a golden spike differs.
         """
         if self._worker is not None:
             raise BackendError("the Lava encoder is already started. Enter it once.")
@@ -140,6 +151,8 @@ class LavaEncoder:
         try:
             self._worker = Supervisor(self._command(), _environment())
             self._prepare(self._worker)
+            if self._golden is not None:
+                check_golden_spikes(self, self._golden)
         except BaseException as error:
             self._fail(self._worker, error)
             raise
@@ -190,6 +203,49 @@ class LavaEncoder:
             SqdrError: as `encode`.
         """
         return self._stream(spikes, wants_trains=True)
+
+    def trace(self, spikes: NDArray[np.uint8]) -> list[LayerTrace]:
+        """Return every layer's states, read from the Lava processes after each step; slow.
+
+        Args:
+            spikes: as for `encode`.
+
+        Raises:
+            SqdrError: as `encode`.
+        """
+        self._check(spikes)
+        with self._lock:
+            worker = self._ready_worker()
+            try:
+                samples = [self._trace_one(worker, sample[None]) for sample in spikes]
+            except BaseException as error:
+                self._fail(worker, error)
+                raise
+        return [
+            LayerTrace(
+                name=parts[0].name,
+                current=np.concatenate([part.current for part in parts]),
+                voltage=np.concatenate([part.voltage for part in parts]),
+                spikes=None,
+            )
+            for parts in zip(*samples, strict=True)
+        ]
+
+    def _trace_one(self, worker: Supervisor, sample: NDArray[np.uint8]) -> list[LayerTrace]:
+        request = Frame({"n_blank": self._timing.n_flush_periods, "wants_states": True}, sample)
+        reply = self._exchange(worker, request, time.monotonic() + self._timeout_s, "traced a sample")
+        if reply.array is None:
+            raise BackendCrashError("the Lava worker answered without states")
+        traces, start = [], 0
+        for name, shape in zip(reply.header["names"], reply.header["shapes"], strict=True):
+            n_neurons = int(np.prod(shape))
+            # (2, neurons, T), neurons in the order (C, H, W)
+            u, v = (
+                states[start : start + n_neurons].reshape(1, *shape, self._timing.n_steps) for states in reply.array
+            )
+            traces.append(LayerTrace(name=name, current=u, voltage=v, spikes=None))
+            start += n_neurons
+        return traces
 
     def _prepare(self, worker: Supervisor) -> None:
         deadline = time.monotonic() + self._start_timeout_s

@@ -95,6 +95,9 @@ class LavaStream:
             for index, layer in enumerate(self._network.layers)
             for part in (layer.synapse, layer.neuron)
         }
+        self._layer_names = [
+            f"layer {place} ({kind})" for place, kind in enumerate(_kinds(self._network)) if kind in ("conv", "dense")
+        ]
         # In the order in which the runtime forks them; the runtime service comes last.
         self._names = [
             f"Lava process {type(process).__name__}{layers.get(process.id, '')}"
@@ -160,6 +163,48 @@ class LavaStream:
             np.array([train for _, _, train in posts if train is not None], np.uint8),
         )
 
+    def trace(self, sample: NDArray[np.uint8], n_blank: int) -> tuple[list[str], list[list[int]], NDArray[np.int64]]:
+        """Run one sample a step at a time and read every neuron's states in between.
+
+        Args:
+            sample: (C, H, W, T).
+            n_blank: blank periods after it, so that it leaves the network.
+
+        Returns:
+            Name and shape, (C, H, W) or (F,), of each layer; and u and v of all neurons after each of the
+            sample's steps in their layer, (2, neurons, T), layer after layer.
+        """
+        shapes = [layer.neuron.u.shape[::-1] for layer in self._network.layers]
+        states = np.zeros((2, sum(int(np.prod(shape)) for shape in shapes), self._timing.n_steps), np.int64)
+        posts: list[Any] = []
+        waiting: deque[NDArray[np.uint8] | None] = deque([self._to_lava(sample), *[None] * n_blank])
+        n_steps = len(waiting) * self._timing.period
+        self._n_periods += len(waiting)
+        for step in range(n_steps):
+            self._runtime.start(RunSteps(num_steps=1, blocking=False))
+            while not self._is_answered():
+                if not self._feed(waiting) + self._drain(posts):
+                    time.sleep(_POLL_S)
+            self._finish()
+            self._read_states(step, states)
+        while len(posts) < 1 + n_blank - self._timing.n_flush_periods:  # the sink's, which nobody asked for
+            if not self._drain(posts):
+                time.sleep(_POLL_S)
+        return self._layer_names, [[int(size) for size in shape] for shape in shapes], states
+
+    def _read_states(self, step: int, states: NDArray[np.int64]) -> None:
+        """Copy the states of every layer in which the sample is at this step; layer k gets it k + 1 steps late."""
+        start = 0
+        for index, layer in enumerate(self._network.layers):
+            neuron = layer.neuron
+            end = start + int(np.prod(neuron.u.shape))
+            t = step - index - 1
+            if 0 <= t < self._timing.n_steps:
+                for row, variable in enumerate((neuron.u, neuron.v)):
+                    values = self._runtime.get_var(variable.id).reshape(variable.shape)
+                    states[row, start:end, t] = values.transpose().reshape(-1)  # (W, H, C) -> (C, H, W)
+            start = end
+
     def _feed(self, waiting: "deque[NDArray[np.uint8] | None]") -> int:
         moved = 0
         while waiting:
@@ -201,6 +246,11 @@ class LavaStream:
             flat = sample.reshape(-1, sample.shape[-1])  # (C, H, W, T) -> (C * H * W, T)
             return np.ascontiguousarray(flat.T)
         return np.ascontiguousarray(sample.transpose(3, 2, 1, 0))  # (C, H, W, T) -> (T, W, H, C)
+
+
+def _kinds(network: Any) -> list[str]:
+    blocks = network.net_config["layer"]
+    return [str(blocks[index]["type"]) for index in range(len(blocks))]
 
 
 def _exception_of(actor: Any) -> str | None:

@@ -83,6 +83,10 @@ def _start(network: dict[str, Any], warden: Warden, load_models: ModelLoader) ->
 def _run(stream: "LavaStream", channel: Channel, request: Frame) -> None:
     if request.array is None:
         raise ValueError("a request without samples")
+    if request.header.get("wants_states"):
+        names, shapes, states = stream.trace(request.array[0], int(request.header["n_blank"]))
+        channel.send(Frame({"names": names, "shapes": shapes}, states))
+        return
     wants_trains = bool(request.header["wants_trains"])
     first = stream.n_periods
     numbers, counts, trains = stream.run(request.array, int(request.header["n_blank"]), wants_trains)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sqdr.cli import demo, doctor, export, run, train, verify
+from sqdr.cli import bench, demo, doctor, export, run, train, verify
 from sqdr.cli.console import JsonOption, emit_json, errors
 from sqdr.errors import SqdrError
 
@@ -49,6 +49,7 @@ app.command("export")(export.export)
 app.command("verify")(verify.verify)
 app.command("run")(run.run)
 app.command("demo")(demo.demo)
+app.add_typer(bench.app, name="bench")
 
 
 @app.command("doctor")

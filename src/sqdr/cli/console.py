@@ -25,6 +25,9 @@ __all__ = [
     "wants_progress",
 ]
 
+# Of tables in a file or a pipe, which have no width of their own.
+WIDTH = 120
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and no tables.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier command left there.")]
 DataRootOption = Annotated[
@@ -35,7 +38,8 @@ DataRootOption = Annotated[
 
 def output() -> Console:
     """The console for results, on standard output."""
-    return Console(soft_wrap=not sys.stdout.isatty(), emoji=False)
+    is_terminal = sys.stdout.isatty()
+    return Console(soft_wrap=not is_terminal, emoji=False, width=None if is_terminal else WIDTH)
 
 
 def errors() -> Console:

@@ -57,7 +57,7 @@ def demo(
     report = stage("verify", lambda: verify_bundle(out / "bundle", n_samples=N_VERIFIED, source="digits:test"))
     exact = stage("run exact", lambda: infer("exact", 0))
     sampled = stage(f"run {SHOTS} shots", lambda: infer("sampled", SHOTS))
-    spikes = [row for row in report.rows if row.target in ("slayer", "lava")]
+    spikes = [row for row in report.rows if row.what == "spikes"]
     summary = {
         "train_accuracy": trained.train_accuracy,
         "val_accuracy": trained.val_accuracy,

@@ -34,11 +34,11 @@ def run(
         typer.Option("--input", "-i", help="<data set>:<part> such as digits:test, a folder, or an .npy."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
-    encoder: Annotated[str, typer.Option(help="lava or slayer.")] = "lava",
+    encoder: Annotated[str, typer.Option(help="lava, integer, onnx or slayer; all give the same spikes.")] = "lava",
     device: Annotated[
         str,
         typer.Option(
-            help="local:braket-sv, local:braket-dm, pennylane:<name>, an ARN, or a hardware file such as "
+            help="local:sv, local:braket-sv, local:braket-dm, pennylane:<name>, an ARN, or a hardware file such as "
             "braket_local_dm (which brings its noise model)."
         ),
     ] = "local:braket-sv",
@@ -48,12 +48,15 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Of sampling, where the device takes one.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N images.", min=1)] = None,
     form: Annotated[ResultFormat, typer.Option("--format", help="jsonl or parquet.")] = ResultFormat.JSONL,
-    timeout: Annotated[float, typer.Option(help="Seconds that any call to Lava may take.", min=1)] = 120.0,
+    timeout: Annotated[float, typer.Option(help="Seconds that any call to Lava or ONNX may take.", min=1)] = 120.0,
+    threads: Annotated[
+        int | None, typer.Option(help="Of encoder integer or onnx; 0 for all cores.", min=0, show_default="1, onnx all")
+    ] = None,
     data_root: DataRootOption = None,
     overwrite: OverwriteOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Classify images with the encoder in Lava processes and the circuit on a quantum device.
+    """Classify images: the encoder in Lava processes (or integer, onnx, slayer), the circuit on a quantum device.
 
     Example: sqdr run digits.sqdr --input digits:test --shots 1000 --out out/run
     """
@@ -71,6 +74,7 @@ def run(
             limit=limit,
             form=form.value,
             timeout_s=timeout,
+            n_threads=threads,
             data_root=data_root,
             overwrite=overwrite,
             progress=progress,

@@ -1,20 +1,45 @@
 """``sqdr verify``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
-from sqdr.cli.console import DataRootOption, JsonOption, emit_json, errors, output
+from sqdr.cli.console import (
+    DataRootOption,
+    JsonOption,
+    emit_json,
+    errors,
+    output,
+    progress_bar,
+    wants_progress,
+)
 from sqdr.errors import NotEqualError
 
+if TYPE_CHECKING:
+    from sqdr.deploy.verify import VerifyReport, VerifyRow
+
 __all__ = ["verify"]
+
+UNITS = {"spikes": "spikes", "expectations": "<Z>", "logits": "logits"}
 
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="A bundle folder or .sqdr file.")],
     samples: Annotated[int, typer.Option(help="Images to pass through every stage.", min=1)] = 32,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this encoder, device or classifier.onnx; may be repeated. Default: all that are installed."
+        ),
+    ] = None,
+    shots: Annotated[
+        int, typer.Option(help="Of each circuit, where shots are compared; 0 leaves it out.", min=0)
+    ] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the shots.", min=0)] = 0,
     source: Annotated[
         str | None,
         typer.Option("--input", "-i", help="Images. Default: the test part of the bundle's data."),
@@ -28,30 +53,21 @@ def verify(
     """
     from sqdr.deploy.verify import verify_bundle
 
-    report = verify_bundle(bundle, n_samples=samples, source=source, data_root=data_root)
+    with progress_bar("verifying", wants_progress(json_output)) as progress:
+        report = verify_bundle(
+            bundle,
+            n_samples=samples,
+            source=source,
+            data_root=data_root,
+            against=against or (),
+            shots=shots,
+            seed=seed,
+            progress=progress,
+        )
     if json_output:
         emit_json({"equal": report.equal} | report.model_dump(mode="json"))
     else:
-        table = Table(title=str(bundle), title_justify="left")
-        for name in ("from -> to", "samples", "compared", "differ", "max", "s", ""):
-            is_text = name in ("from -> to", "")
-            table.add_column(name, justify="left" if is_text else "right", no_wrap=name != "from -> to")
-        for row in report.rows:
-            table.add_row(
-                f"{row.source} -> {row.target}",
-                f"{row.n_samples:,}",
-                f"{row.n_compared:,}",
-                f"{row.n_different:,}",
-                f"{row.max_abs_difference:.1e}",
-                f"{row.seconds:.1f}",
-                "[green]EQUAL" if row.equal else "[bold red]NOT EQUAL",
-            )
-        output().print(table)
-        for row in report.rows:
-            if row.where:
-                output().print(f"{row.source} -> {row.target}: {row.where}")
-        for reason in report.skipped:
-            output().print(f"not compared: {reason}", markup=False)
+        _show(str(bundle), report)
     if report.equal:
         return
     if not json_output:
@@ -59,3 +75,46 @@ def verify(
     # standard output has its one JSON object already
     errors().print("error: two stages differ, see the rows", style="bold red")
     raise typer.Exit(NotEqualError.exit_code)
+
+
+def _show(title: str, report: "VerifyReport") -> None:
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("from", "to"):
+        table.add_column(name, min_width=11, overflow="fold")
+    for name in ("samples", "compared", "differ", "max |diff|", "s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for row in report.rows:
+        table.add_row(
+            escape(row.source),
+            escape(row.target),
+            f"{row.n_samples:,}",
+            f"{row.n_compared:,} {UNITS[row.what]}",
+            f"{row.n_different:,}",
+            f"{row.max_abs_difference:.0f}" if row.what == "spikes" else f"{row.max_abs_difference:.1e}",
+            f"{row.seconds:.2f}",
+            "[green]EQUAL" if row.equal else "[bold red]NOT EQUAL",
+        )
+    output().print(table)
+    for row in report.rows:
+        if row.where:
+            output().print(f"{row.source} -> {row.target}: {row.where}", markup=False)
+            _show_difference(row)
+    for reason in report.skipped:
+        output().print(f"not compared: {reason}", markup=False)
+
+
+def _show_difference(row: "VerifyRow") -> None:
+    found = row.difference
+    if found is None:
+        return
+    place = f"sample {found.sample}, {found.layer}, neuron {found.neuron}, time step {found.step}"
+    if found.layer:
+        output().print(f"  parts at {place}", markup=False)
+    if found.source_current is not None:
+        output().print(
+            f"  {row.source}: u {found.source_current}, v {found.source_voltage}; "
+            f"{row.target}: u {found.target_current}, v {found.target_voltage}",
+            markup=False,
+        )
+    output().print(f"  likely cause: {found.cause}", markup=False)

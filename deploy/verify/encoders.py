@@ -1,0 +1,144 @@
+"""Every encoder against the one before it, in pieces, so that memory does not grow with the samples."""
+
+import contextlib
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sqdr.backends import EncoderBackend
+from sqdr.bundle import Bundle
+from sqdr.coding import encode_images
+from sqdr.deploy.verify.compare import SpikeComparison
+from sqdr.deploy.verify.locate import locate
+from sqdr.deploy.verify.report import Difference, VerifyRow
+from sqdr.errors import MissingDependencyError
+from sqdr.plugins import load_plugin
+
+__all__ = ["REFERENCE", "verify_encoders"]
+
+# The encoder that runs everywhere, which the others are compared with; it is compared with SLAYER itself.
+REFERENCE, TRAINED = "integer", "slayer"
+TRAINED_MODEL = "trained model"
+# Files that a bundle may lack and an encoder needs.
+NEEDS_FILE = {"onnx": "encoder.onnx"}
+PIECE = 128
+
+Progress = Callable[[int, int], None]
+
+
+def verify_encoders(
+    bundle: Bundle,
+    images: NDArray[np.uint8],
+    names: Sequence[str],
+    skipped: list[str],
+    progress: Progress | None = None,
+) -> tuple[list[VerifyRow], NDArray[np.int64]]:
+    """Return a row for each comparison, and the reference's spike counts (N, F).
+
+    Args:
+        bundle: opened.
+        images: (N, C, H, W) uint8.
+        names: of the encoders to check.
+        skipped: gets a line for each that cannot run here.
+        progress: called with (images done, of all).
+    """
+    coding = bundle.manifest.model.coding
+    with contextlib.ExitStack() as stack:
+        backends = _start(bundle, names, skipped, stack)
+        golden = bundle.golden()
+        golden_spikes = encode_images(golden.images, coding)
+        rows = []
+        for name in (name for name in backends if name in names):
+            comparison = SpikeComparison(TRAINED_MODEL, name)
+            trains, seconds = _timed(backends[name].spike_trains, golden_spikes)
+            comparison.add(golden.spike_trains, trains, seconds)
+            rows.append(_row(comparison, backends, golden_spikes))
+        counts: list[NDArray[np.int64]] = []
+        comparisons = _pairs(backends, names)
+        for start in range(0, len(images), PIECE):
+            spikes = encode_images(images[start : start + PIECE], coding)
+            found = {name: _timed(backend.spike_trains, spikes) for name, backend in backends.items()}
+            for comparison in comparisons:
+                comparison.add(found[comparison.source][0], *found[comparison.target])
+            counts.append(found[REFERENCE][0].sum(axis=-1, dtype=np.int64))
+            if progress is not None:
+                progress(min(start + PIECE, len(images)), len(images))
+        rows += [_row(comparison, backends, images, coding) for comparison in comparisons]
+        return rows, np.concatenate(counts)
+
+
+def _start(
+    bundle: Bundle, names: Sequence[str], skipped: list[str], stack: contextlib.ExitStack
+) -> dict[str, EncoderBackend]:
+    """Start the encoders, and those that they are compared with."""
+    wanted = [TRAINED, REFERENCE, *(name for name in names if name not in (TRAINED, REFERENCE))]
+    backends: dict[str, EncoderBackend] = {}
+    for name in wanted:
+        if name == TRAINED and not {TRAINED, REFERENCE} & set(names):
+            continue
+        if name in NEEDS_FILE and not bundle.has(NEEDS_FILE[name]):
+            skipped.append(f"encoder '{name}': the bundle has no {NEEDS_FILE[name]}. Export again with it.")
+            continue
+        try:
+            made = _make(load_plugin("sqdr.encoders", name), bundle)
+            backends[name] = stack.enter_context(made)
+        except MissingDependencyError as error:
+            skipped.append(str(error))
+    return backends
+
+
+def _make(kind: Any, bundle: Bundle) -> EncoderBackend:
+    """Make an encoder that may differ from the golden samples: that is what is to be shown."""
+    takes = inspect.signature(kind.from_bundle).parameters
+    options = {"check_golden": False} if "check_golden" in takes else {}
+    made: EncoderBackend = kind.from_bundle(bundle, **options)
+    return made
+
+
+def _pairs(backends: dict[str, EncoderBackend], names: Sequence[str]) -> list[SpikeComparison]:
+    pairs = []
+    for name in backends:
+        if name not in names or name == TRAINED:
+            continue
+        source = TRAINED if name == REFERENCE else REFERENCE
+        if source in backends:
+            pairs.append(SpikeComparison(source, name))
+    return pairs
+
+
+def _timed(call: Callable[[Any], Any], spikes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    start = time.perf_counter()
+    return call(spikes), time.perf_counter() - start
+
+
+def _row(
+    comparison: SpikeComparison, backends: dict[str, EncoderBackend], samples: NDArray[np.uint8], coding: Any = None
+) -> VerifyRow:
+    """Return the outcome; where spikes differ, look into both encoders on that sample alone."""
+    if comparison.first is None:
+        return comparison.row()
+    # the trained model itself is not here: its twin in SLAYER, else the integer encoder, stands in
+    source = backends.get(comparison.source) or next(
+        (backends[name] for name in (TRAINED, REFERENCE) if name in backends and name != comparison.target), None
+    )
+    if source is None:
+        return comparison.row()
+    number = comparison.first[0]
+    sample = samples[number : number + 1]
+    sample = sample if coding is None else encode_images(sample, coding)
+    return comparison.row(_look_into(source, backends[comparison.target], sample, number, comparison.first))
+
+
+def _look_into(
+    source: Any, target: Any, sample: NDArray[np.uint8], number: int, first: tuple[int, int, int, int, int]
+) -> Difference:
+    """Return where the two part; an encoder that fails at it must not hide that it differs."""
+    try:
+        return locate(source, target, sample, number, first)
+    except Exception as error:  # the encoder is wrong already and may be somebody else's
+        cause = f"not known: looking into it failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})."
+        return Difference(sample=number, layer="", neuron=(first[1],), step=first[2], cause=cause)

@@ -1,0 +1,91 @@
+"""The whole verification of a bundle."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sqdr.bundle import Bundle
+from sqdr.deploy.inputs import read_input
+from sqdr.deploy.verify.classifier import CLASSIFIER, verify_classifier
+from sqdr.deploy.verify.encoders import verify_encoders
+from sqdr.deploy.verify.heads import DEFAULT_HEADS, verify_heads
+from sqdr.deploy.verify.report import VerifyReport
+from sqdr.errors import ConfigError
+from sqdr.plugins import plugin_names
+
+__all__ = ["verify_bundle", "verify_images"]
+
+# From most to least trusted; others follow by name.
+ENCODER_ORDER = ("slayer", "integer", "onnx", "lava")
+ENCODER_GROUP = "sqdr.encoders"
+SHOTS = 1000
+
+Progress = Callable[[int, int], None]
+
+
+def verify_bundle(
+    path: str | Path,
+    *,
+    n_samples: int = 32,
+    source: str | None = None,
+    data_root: Path | None = None,
+    against: Sequence[str] = (),
+    shots: int = SHOTS,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Compare every stage on the same samples.
+
+    The golden spikes, which are the trained model's own, with each encoder; SLAYER with the integer
+    encoder, and that with every other one, on ``n_samples`` images; the state vector with the other
+    exact heads, and shots with their confidence interval; the whole model in one ONNX file with
+    encoder, circuit and readout.
+
+    Args:
+        path: a bundle.
+        n_samples: how many images.
+        source: which images; by default the test part of the data set that the model was trained on.
+        data_root: where data sets are.
+        against: encoders, devices and ``classifier.onnx``; by default all that are installed, and
+            those devices that cost nothing.
+        shots: of each circuit where shots are compared; 0 leaves that out.
+        seed: of the shots.
+        progress: called with (images done, of all).
+
+    Raises:
+        BundleError: the bundle cannot be read.
+        DataError: the images cannot be read.
+        ConfigError: a name in ``against`` is not known, or may cost money.
+    """
+    with Bundle.open(path) as bundle:
+        manifest = bundle.manifest
+        images = read_input(source or f"{manifest.training.data}:test", manifest.model.encoder.input_shape, data_root)[
+            :n_samples
+        ]
+        return verify_images(bundle, images.images, against=against, shots=shots, seed=seed, progress=progress)
+
+
+def verify_images(
+    bundle: Bundle,
+    images: NDArray[np.uint8],
+    *,
+    against: Sequence[str] = (),
+    shots: int = SHOTS,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Compare every stage of an opened bundle on images (N, C, H, W); see `verify_bundle`."""
+    known = plugin_names(ENCODER_GROUP)
+    ordered = [name for name in ENCODER_ORDER if name in known] + [name for name in known if name not in ENCODER_ORDER]
+    encoders = [name for name in ordered if not against or name in against]
+    devices = [name for name in against if name not in ordered and name != CLASSIFIER] if against else DEFAULT_HEADS
+    skipped: list[str] = []
+    rows, counts = verify_encoders(bundle, images, encoders, skipped, progress)
+    rows += verify_heads(bundle, counts, devices, shots, seed, skipped)
+    if not against or CLASSIFIER in against:
+        rows += verify_classifier(bundle, images, counts, skipped)
+    if not rows:
+        raise ConfigError(f"nothing could be compared: {' '.join(skipped)}")
+    return VerifyReport(rows=tuple(rows), skipped=tuple(skipped))

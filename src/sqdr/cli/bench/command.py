@@ -1,0 +1,83 @@
+"""The command group and its output."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from sqdr.cli.bench.harness import BenchRow, machine, one_core
+from sqdr.cli.console import JsonOption, emit_json, errors, output, progress_bar, wants_progress
+from sqdr.errors import NotEqualError
+from sqdr.storage import write_atomically
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Measure sqdr beside real peers: ratios in one run, on one core.")
+
+
+@app.callback()
+def root() -> None:
+    """Measure sqdr beside real peers: ratios in one run, on one core."""
+
+
+@app.command()
+def encoder(
+    bundle: Annotated[
+        Path | None, typer.Argument(help="Whose encoder. Default: the presets tiny, small and base at 28x28.")
+    ] = None,
+    images: Annotated[int, typer.Option(help="For the integer encoder and SLAYER.", min=1)] = 256,
+    repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 5,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """The integer encoder against SLAYER's forward pass and stock netx in Lava, milliseconds per image.
+
+    Example: sqdr bench encoder out/demo/bundle
+    """
+    skipped: list[str] = []
+    with one_core(), progress_bar("measuring", wants_progress(json_output)) as progress:
+        from sqdr.cli.bench.encoder import bench_encoder
+
+        rows = bench_encoder(bundle, images, repeats, skipped, progress)
+    _finish(rows, skipped, {"n_images": images, "repeats": repeats}, out, json_output)
+
+
+def _finish(
+    rows: list[BenchRow], skipped: list[str], options: dict[str, Any], out: Path | None, json_output: bool
+) -> None:
+    result = {"machine": machine(), **options, "rows": [row.as_dict() for row in rows], "skipped": skipped}
+    if out is not None:
+        write_atomically(out, (json.dumps(result, indent=2) + "\n").encode())
+    if json_output:
+        emit_json(result)
+    else:
+        _show(rows, skipped, result["machine"])
+    if any(row.n_different for row in rows):
+        if not json_output:
+            raise NotEqualError("two sides computed different values, see the table; their times mean nothing")
+        errors().print("error: two sides computed different values, see the rows", style="bold red")
+        raise typer.Exit(NotEqualError.exit_code)
+
+
+def _show(rows: list[BenchRow], skipped: list[str], about: dict[str, Any]) -> None:
+    title = f"{about['cpu']}, one core, one thread; medians (fastest to slowest)"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("network", "ours", "ms", "peer", "peer ms", "times as fast", "differ"):
+        is_text = name in ("network", "ours", "peer")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=not is_text)
+    for row in rows:
+        table.add_row(
+            row.network,
+            row.name,
+            f"{row.ms:.3f} ({row.ms_min:.3f} to {row.ms_max:.3f})",
+            row.peer,
+            f"{row.peer_ms:.3f} ({row.peer_ms_min:.3f} to {row.peer_ms_max:.3f})",
+            f"{row.ratio:,.1f}",
+            f"{row.n_different} of {row.n_compared:,}",
+        )
+    output().print(table)
+    for reason in skipped:
+        output().print(f"not measured: {reason}", markup=False)

@@ -1,0 +1,24 @@
+"""The check that every encoder passes before it serves: the bundle's golden samples, spike for spike."""
+
+from sqdr.backends import EncoderBackend
+from sqdr.bundle import Bundle
+from sqdr.coding import encode_images
+from sqdr.errors import NotEqualError
+
+__all__ = ["check_golden_spikes"]
+
+
+def check_golden_spikes(encoder: EncoderBackend, bundle: Bundle) -> None:
+    """Refuse an encoder that does not reproduce the trained model's own spikes.
+
+    Raises:
+        NotEqualError: a golden spike differs.
+    """
+    golden = bundle.golden()
+    trains = encoder.spike_trains(encode_images(golden.images, bundle.manifest.model.coding))
+    n_different = int((trains != golden.spike_trains).sum())
+    if n_different:
+        raise NotEqualError(
+            f"encoder '{encoder.name}' differs from the trained model in {n_different} of {trains.size} golden "
+            "spikes and will not serve. Run `sqdr verify` to see where."
+        )

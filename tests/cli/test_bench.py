@@ -1,0 +1,105 @@
+"""`sqdr bench`: both sides compute the same before they are timed, and the rows say what was measured."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sqdr.cli.bench.harness import BenchRow, Timing, machine, one_core, time_in_turn
+
+COMMAND = Path(sys.executable).with_name("sqdr")
+
+
+def bench(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"SQDR_LAVA_PYTHON": str(cwd / "no-python")}  # spares the start of Lava's worker
+    return subprocess.run(
+        [COMMAND, "bench", *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+def test_encoder_rows_hold_ratio_and_differences(bundle_path: Path, tmp_path: Path) -> None:
+    done = bench(
+        "encoder", bundle_path, "--images", 16, "--repeats", 2, "--json", "--out", tmp_path / "rows.json", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result == json.loads((tmp_path / "rows.json").read_text())
+    (row,) = result["rows"]
+    assert (row["subject"], row["name"], row["peer"]) == ("encoder", "integer", "SLAYER eval forward")
+    assert row["ratio"] == pytest.approx(row["peer_ms"] / row["ms"])
+    assert 0 < row["ms_min"] <= row["ms"] <= row["ms_max"]
+    assert (row["n_different"], row["n_compared"]) == (0, 16 * 4 * 5)
+    assert result["machine"]["n_threads"] == 1
+    assert {"sqdr", "numpy", "torch"} <= set(result["machine"]["versions"])
+    assert len(result["skipped"]) == 1  # Lava, which is not where the test says
+
+
+@pytest.mark.lava
+@pytest.mark.skipif(sys.version_info[:2] != (3, 10), reason="Lava runs on Python 3.10 only")
+def test_encoder_is_measured_beside_lava(bundle_path: Path, tmp_path: Path) -> None:
+    pytest.importorskip("lava", reason="needs the lava extra")
+    command = [COMMAND, "bench", "encoder", bundle_path, "--images", "8", "--repeats", "1", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = {row["peer"]: row for row in json.loads(done.stdout)["rows"]}
+    assert set(rows) == {"SLAYER eval forward", "stock netx in Lava"}
+    assert rows["stock netx in Lava"]["n_different"] == 0
+    assert rows["stock netx in Lava"]["n_compared"] > 0
+
+
+def test_wrong_bundle_ends_in_one_line(tmp_path: Path) -> None:
+    done = bench("encoder", tmp_path / "nothing", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "does not exist" in done.stderr
+
+
+def test_time_in_turn_takes_turns_after_one_warm_up() -> None:
+    calls: list[str] = []
+    times = time_in_turn({"a": (lambda: calls.append("a"), 1), "b": (lambda: calls.append("b"), 1000)}, repeats=3)
+    assert "".join(calls) == "ab" + "ababab"
+    assert all(timing.min <= timing.median <= timing.max for timing in times.values())
+
+
+def test_one_core_gives_back_what_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    before = os.sched_getaffinity(0)
+
+    def fail() -> None:
+        with one_core():
+            assert len(os.sched_getaffinity(0)) == 1
+            assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
+            raise LookupError("of the subject's own")
+
+    with pytest.raises(LookupError, match="of the subject's own"):
+        fail()
+    assert os.sched_getaffinity(0) == before
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_row_is_how_many_times_as_fast_ours_is() -> None:
+    def timing(value: float) -> Timing:
+        return Timing(median=value, min=value / 2, max=value * 2)
+
+    row = BenchRow.of("s", "n", ("ours", timing(2.0)), ("theirs", timing(6.0)), 10, 1)
+    assert (row.ratio, row.n_compared, row.n_different) == (3.0, 10, 1)
+
+
+def test_machine_names_the_processor_only() -> None:
+    about: dict[str, Any] = machine()
+    text = json.dumps(about)
+    assert about["cpu"]
+    for private in (os.uname().nodename, str(Path.home()), os.getcwd()):
+        assert private not in text or len(private) < 3
