@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from sqdr.backends import LayerTrace
 from sqdr.bundle import Bundle
-from sqdr.errors import BundleError, ShapeError
+from sqdr.coding import check_spikes
+from sqdr.errors import BundleError
 from sqdr.golden_check import check_golden_spikes
 from sqdr.netx import NetxLayer, read_network
 from sqdr.specification import EncoderSpec
@@ -46,6 +47,7 @@ class SlayerBackend:
         self.encoder = SlayerEncoder(plain, max_payload).eval()
         self._spec = spec
         self._n_steps = n_steps
+        self._max_payload = max_payload
         network = read_network(net_path)
         places = [index for index, layer in enumerate(network) if layer.kind != "flatten"]
         self._names = [f"layer {index} ({network[index].kind})" for index in places]
@@ -116,11 +118,8 @@ class SlayerBackend:
         return traces
 
     def _check(self, spikes: NDArray[np.uint8]) -> None:
-        shape = (*self._spec.input_shape, self._n_steps)
-        if spikes.dtype != np.uint8:
-            raise ShapeError(f"`spikes` must be a uint8 array, got {spikes.dtype}. Convert it with `astype`.")
-        if spikes.ndim != 5 or spikes.shape[1:] != shape:
-            raise ShapeError(f"`spikes` must be (N, C, H, W, T) with C, H, W, T = {shape}, got {spikes.shape}.")
+        bits = self._max_payload.bit_length() if self._max_payload > 1 else 0
+        check_spikes(spikes, self._spec.input_shape, self._n_steps, bits)
 
     def close(self) -> None:
         """Nothing to release."""

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from sqdr.backends import LayerTrace
 from sqdr.bundle import Bundle
+from sqdr.coding import check_spikes
 from sqdr.deploy.encoders.onnx_model import read_onnx_encoder
-from sqdr.errors import BackendError, BackendTimeoutError, BundleError, ConfigError, DataError, ShapeError
+from sqdr.errors import BackendError, BackendTimeoutError, BundleError, ConfigError
 from sqdr.golden_check import check_golden_spikes
 from sqdr.plugins import missing
 
@@ -65,7 +66,7 @@ class OnnxEncoder:
         self._network = read_onnx_encoder(self._path, input_shape, n_features, n_steps)
         self._sample_shape = (*input_shape, n_steps)
         self._n_features = n_features
-        self._limit = max(2, 1 << message_bits)
+        self._message_bits = message_bits
         self._n_threads = n_threads or len(os.sched_getaffinity(0))
         self._timeout_s = timeout_s
         self._batch = max(1, min(MAX_BATCH, MAX_BATCH_ELEMENTS // self._network.n_elements))
@@ -177,14 +178,7 @@ class OnnxEncoder:
 
     def _check(self, spikes: NDArray[np.uint8]) -> Any:
         """Return the session, if the spikes are what it takes."""
-        if not isinstance(spikes, np.ndarray) or spikes.dtype != np.uint8:
-            got = getattr(spikes, "dtype", type(spikes).__name__)
-            raise ShapeError(f"`spikes` must be a uint8 array, got {got}. Convert it with `astype`.")
-        if spikes.ndim != 5 or spikes.shape[1:] != self._sample_shape:
-            shape = self._sample_shape
-            raise ShapeError(f"`spikes` must be (N, C, H, W, T) with C, H, W, T = {shape}, got {spikes.shape}.")
-        if spikes.size and int(spikes.max()) >= self._limit:
-            raise DataError(f"`spikes` must be below {self._limit}, got {int(spikes.max())}. Code the images first.")
+        check_spikes(spikes, self._sample_shape[:-1], self._sample_shape[-1], self._message_bits)
         if self._session is None:
             raise BackendError("the ONNX encoder is not started. Use it in a `with` statement.")
         return self._session

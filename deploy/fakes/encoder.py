@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sqdr.coding import encode_images
+from sqdr.coding import check_spikes, encode_images
 from sqdr.deploy.fakes.script import FakeScript
-from sqdr.errors import ShapeError
 
 __all__ = ["FakeEncoder"]
 
@@ -88,12 +87,7 @@ class FakeEncoder:
         self.close()
 
     def _answer(self, method: str, spikes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if not isinstance(spikes, np.ndarray) or spikes.dtype != np.uint8:
-            got = getattr(spikes, "dtype", type(spikes).__name__)
-            raise ShapeError(f"`spikes` must be a uint8 array, got {got}. Convert it with `astype`.")
-        if spikes.ndim != 5 or spikes.shape[1:] != self._sample_shape:
-            shape = self._sample_shape
-            raise ShapeError(f"`spikes` must be (N, C, H, W, T) with C, H, W, T = {shape}, got {spikes.shape}.")
+        check_spikes(spikes, self._sample_shape[:-1], self._sample_shape[-1], None)
         self.script.play(self.name, method, len(spikes))
         trains = np.zeros((len(spikes), self._n_features, self._sample_shape[-1]), dtype=np.uint8)
         for sample, out in zip(spikes, trains, strict=True):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sqdr.errors import DataError, ShapeError
 from sqdr.specification import CodingSpec
 
-__all__ = ["check_images", "encode_images", "largest_payloads", "spike_table"]
+__all__ = ["check_images", "check_spikes", "encode_images", "largest_payloads", "spike_table"]
 
 PIXEL_MAX = 255
 
@@ -113,3 +113,33 @@ def check_images(images: NDArray[np.generic], input_shape: tuple[int, int, int])
     if array.shape[0] == 0:
         raise DataError("`images` is empty. Give at least one image.")
     return array  # type: ignore[return-value]
+
+
+def check_spikes(
+    spikes: NDArray[np.uint8], input_shape: tuple[int, ...], n_steps: int | None, message_bits: int | None
+) -> None:
+    """Check coded images before an encoder takes them.
+
+    Args:
+        spikes: (N, C, H, W, T) uint8.
+        input_shape: (C, H, W) that the encoder takes.
+        n_steps: T; None for any number but 0.
+        message_bits: bits of a value, 0 for plain spikes; None leaves the values unchecked.
+
+    Raises:
+        ShapeError: the axes, sizes or type are others.
+        DataError: a value is too large.
+    """
+    if not isinstance(spikes, np.ndarray) or spikes.dtype != np.uint8:
+        got = getattr(spikes, "dtype", type(spikes).__name__)
+        raise ShapeError(f"`spikes` must be a uint8 array, got {got}. Convert it with `astype`.")
+    shape = (*input_shape, "T" if n_steps is None else n_steps)
+    steps = spikes.shape[-1] if spikes.ndim else 0
+    is_right = spikes.ndim == len(input_shape) + 2 and spikes.shape[1:-1] == tuple(input_shape)
+    if not is_right or (steps != n_steps if n_steps is not None else steps == 0):
+        raise ShapeError(f"`spikes` must be (N, C, H, W, T) with C, H, W, T = {shape}, got {spikes.shape}.")
+    if message_bits is None:
+        return
+    limit = max(2, 1 << message_bits)
+    if spikes.size and int(spikes.max()) >= limit:
+        raise DataError(f"`spikes` must be below {limit}, got {int(spikes.max())}. Code the images first.")

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from sqdr.backends import LayerTrace
 from sqdr.bundle import Bundle
+from sqdr.coding import check_spikes
 from sqdr.deploy.encoders.integer.blas import ONE_BLAS_THREAD
 from sqdr.deploy.encoders.integer.lane import Lane
 from sqdr.deploy.encoders.integer.network import IntegerLayer, integer_layers
-from sqdr.errors import ConfigError, DataError, ShapeError
+from sqdr.errors import ConfigError
 from sqdr.golden_check import check_golden_spikes
 from sqdr.netx import read_network
 
@@ -236,19 +237,11 @@ class IntegerEncoder:
         return self._lanes
 
     def _checked(self, spikes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if not isinstance(spikes, np.ndarray) or spikes.dtype != np.uint8:
-            got = getattr(spikes, "dtype", type(spikes).__name__)
-            raise ShapeError(f"`spikes` must be a uint8 array, got {got}. Convert it with `astype`.")
-        expected = self._input_shape
-        found = spikes.shape[1:-1]
-        is_flat = len(expected) == 1 and int(np.prod(found)) == expected[0]
-        n_steps = spikes.shape[-1] if self._n_steps is None and spikes.ndim else self._n_steps
-        if spikes.ndim != 5 or not (found == expected or is_flat) or spikes.shape[-1] != n_steps or not n_steps:
-            shape = (*expected, "T" if self._n_steps is None else self._n_steps)
-            raise ShapeError(f"`spikes` must be (N, C, H, W, T) with C, H, W, T = {shape}, got {spikes.shape}.")
-        limit = max(2, 1 << self._message_bits)
-        if spikes.size and int(spikes.max()) >= limit:
-            raise DataError(f"`spikes` must be below {limit}, got {int(spikes.max())}. Code the images first.")
+        shape = self._input_shape
+        found = getattr(spikes, "shape", ())[1:-1]
+        if len(shape) == 1 and len(found) > 1 and int(np.prod(found)) == shape[0]:
+            shape = found  # a network that begins flat does not say how its inputs lie in the image
+        check_spikes(spikes, shape, self._n_steps, self._message_bits)
         return spikes
 
 

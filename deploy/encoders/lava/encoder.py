@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sqdr.backends import LayerTrace
 from sqdr.bundle import Bundle
+from sqdr.coding import check_spikes
 from sqdr.deploy.encoders.lava.frames import PROTOCOL, Frame
 from sqdr.deploy.encoders.lava.supervisor import Supervisor
 from sqdr.errors import (
@@ -22,9 +23,7 @@ from sqdr.errors import (
     BackendError,
     BundleError,
     ConfigError,
-    DataError,
     MissingDependencyError,
-    ShapeError,
     SqdrError,
 )
 from sqdr.golden_check import check_golden_spikes
@@ -332,15 +331,7 @@ class LavaEncoder:
         raise BackendError("the Lava encoder is not started. Use it in a `with` statement.")
 
     def _check(self, spikes: NDArray[np.uint8]) -> None:
-        shape = (*self._input_shape, self._timing.n_steps)
-        if not isinstance(spikes, np.ndarray) or spikes.dtype != np.uint8:
-            got = getattr(spikes, "dtype", type(spikes).__name__)
-            raise ShapeError(f"`spikes` must be a uint8 array, got {got}. Convert it with `astype`.")
-        if spikes.ndim != 5 or spikes.shape[1:] != shape:
-            raise ShapeError(f"`spikes` must be (N, C, H, W, T) with C, H, W, T = {shape}, got {spikes.shape}.")
-        limit = max(2, 1 << self._message_bits)
-        if spikes.size and int(spikes.max()) >= limit:
-            raise DataError(f"`spikes` must be below {limit}, got {int(spikes.max())}. Code the images first.")
+        check_spikes(spikes, self._input_shape, self._timing.n_steps, self._message_bits)
 
     def _start_request(self) -> Frame:
         network = {
