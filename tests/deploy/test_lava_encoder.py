@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from netx_networks import cuba, write_network
 
 from sqdr.backends import EncoderBackend
 from sqdr.deploy.encoders.lava import LavaEncoder
 from sqdr.deploy.encoders.lava.frames import Frame, FrameDecoder, FrameError
 from sqdr.errors import BackendError, BundleError, ConfigError, DataError, MissingDependencyError, ShapeError
+from sqdr.netx import NetxLayer
 from sqdr.timing import Timing
 
 needs_lava = pytest.mark.skipif(
@@ -272,8 +274,9 @@ def test_frame_decoder_rejects_other_bytes(data, message):
         FrameDecoder().feed(data)
 
 
-def test_from_bundle_reads_the_manifest(tmp_path):
-    (tmp_path / "encoder.net").touch()
+def test_from_bundle_reads_the_manifest_and_refuses_a_damaged_network(tmp_path):
+    dense = NetxLayer(kind="dense", shape=(9,), weight=np.full((9, 64), 2), neuron=cuba())
+    path = write_network(tmp_path / "encoder.net", [dense])
     model = SimpleNamespace(
         encoder=SimpleNamespace(input_shape=[1, 8, 8]),
         head=SimpleNamespace(n_features=9),
@@ -282,3 +285,6 @@ def test_from_bundle_reads_the_manifest(tmp_path):
     bundle = SimpleNamespace(path_of=lambda name: tmp_path / name, manifest=SimpleNamespace(model=model, timing=TIMING))
     encoder = LavaEncoder.from_bundle(bundle, timeout_s=5.0)
     assert (encoder.name, encoder.worker_pid) == ("lava", None)
+    path.write_bytes(path.read_bytes()[:-100])  # libhdf5, which netx reads it with, can hang on such a file
+    with pytest.raises(BundleError, match=r"encoder\.net is not a readable netx network"):
+        LavaEncoder.from_bundle(bundle)
