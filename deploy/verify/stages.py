@@ -12,7 +12,7 @@ from sqdr.deploy.verify.classifier import CLASSIFIER, verify_classifier
 from sqdr.deploy.verify.encoders import verify_encoders
 from sqdr.deploy.verify.heads import DEFAULT_HEADS, verify_heads
 from sqdr.deploy.verify.report import VerifyReport
-from sqdr.errors import ConfigError
+from sqdr.errors import ConfigError, DataError, MissingDependencyError
 from sqdr.plugins import plugin_names
 
 __all__ = ["verify_bundle", "verify_images"]
@@ -46,7 +46,8 @@ def verify_bundle(
     Args:
         path: a bundle.
         n_samples: how many images.
-        source: which images; by default the test part of the data set that the model was trained on.
+        source: which images; by default the test part of the data set that the model was trained on, or
+            the golden ones where that is not at hand.
         data_root: where data sets are.
         against: encoders, devices and ``classifier.onnx``; by default all that are installed, and
             those devices that cost nothing.
@@ -60,11 +61,23 @@ def verify_bundle(
         ConfigError: a name in ``against`` is not known, or may cost money.
     """
     with Bundle.open(path) as bundle:
-        manifest = bundle.manifest
-        images = read_input(source or f"{manifest.training.data}:test", manifest.model.encoder.input_shape, data_root)[
-            :n_samples
-        ]
-        return verify_images(bundle, images.images, against=against, shots=shots, seed=seed, progress=progress)
+        skipped: list[str] = []
+        images = _images(bundle, source, data_root, skipped)[:n_samples]
+        report = verify_images(bundle, images, against=against, shots=shots, seed=seed, progress=progress)
+        return VerifyReport(rows=report.rows, skipped=(*skipped, *report.skipped))
+
+
+def _images(bundle: Bundle, source: str | None, data_root: Path | None, skipped: list[str]) -> NDArray[np.uint8]:
+    """Return the images asked for, else the test part, else, where the data set is not at hand, the golden ones."""
+    manifest = bundle.manifest
+    name = source or f"{manifest.training.data}:test"
+    try:
+        return read_input(name, manifest.model.encoder.input_shape, data_root).images
+    except (DataError, MissingDependencyError) as error:
+        if source is not None:
+            raise
+        skipped.append(f"images of {name}, so the golden samples alone were used; give others with --input: {error}")
+        return bundle.golden().images
 
 
 def verify_images(

@@ -161,6 +161,17 @@ def test_verify_reads_a_folder_or_array_of_ones_own(bundle_path: Path, no_lava: 
     assert report.rows[-1].n_samples == 3
 
 
+def test_golden_images_serve_where_the_data_set_is_not_at_hand(
+    bundle_path: Path, no_lava: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)  # as without the train extra
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    report = verify_bundle(bundle_path, against=("integer",))
+    assert report.equal
+    assert report.rows[-1].n_samples == 8
+    assert report.skipped[0].startswith("images of digits:test, so the golden samples alone were used")
+
+
 def test_verify_refuses_what_it_cannot_read(bundle_path: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"nowhere does not exist"):
         verify_bundle(tmp_path / "nowhere")

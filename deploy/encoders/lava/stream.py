@@ -178,8 +178,10 @@ class LavaStream:
         states = np.zeros((2, sum(int(np.prod(shape)) for shape in shapes), self._timing.n_steps), np.int64)
         posts: list[Any] = []
         waiting: deque[NDArray[np.uint8] | None] = deque([self._to_lava(sample), *[None] * n_blank])
+        n_before = self._n_complete(self._n_periods)
         n_steps = len(waiting) * self._timing.period
         self._n_periods += len(waiting)
+        n_wanted = self._n_complete(self._n_periods) - n_before
         for step in range(n_steps):
             self._runtime.start(RunSteps(num_steps=1, blocking=False))
             while not self._is_answered():
@@ -187,7 +189,7 @@ class LavaStream:
                     time.sleep(_POLL_S)
             self._finish()
             self._read_states(step, states)
-        while len(posts) < 1 + n_blank - self._timing.n_flush_periods:  # the sink's, which nobody asked for
+        while len(posts) < n_wanted:  # nobody asked for them, but the next run must not find them
             if not self._drain(posts):
                 time.sleep(_POLL_S)
         return self._layer_names, [[int(size) for size in shape] for shape in shapes], states
