@@ -1,12 +1,9 @@
 """A netx file becomes layers that compute what Lava computes, or a refusal that names the part at fault."""
 
-import importlib.util
 import warnings
 from dataclasses import replace
-from functools import cache
 from math import ceil
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +20,7 @@ from sqdr.netx import NetxLayer
 
 pytest.importorskip("torch", reason="needs the train extra")  # the networks for tests do
 
+from lava_networks import import_lava
 from netx_networks import cuba, write_network
 
 SHAPE = (2, 7, 5)
@@ -334,25 +332,9 @@ def test_what_netx_honours_is_taken(case: str) -> None:
     assert integer_layers(TAKEN[case], n_steps=8)
 
 
-@cache
-def lavas(path: str) -> ModuleType:
-    """One of Lava's files alone: importing its package would set how this process starts others."""
-    found = importlib.util.find_spec("lava")
-    places = found.submodule_search_locations if found is not None else None
-    files = [file for place in places or () if (file := Path(place) / path).is_file()]
-    if not files:
-        pytest.skip("needs lava-nc and lava-dl")
-    spec = importlib.util.spec_from_file_location(f"lavas_{files[0].stem}", files[0])
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def lavas_dense_weight(weight: NDArray[np.int64]) -> NDArray[np.int64]:
     """What reaches the neuron from each synapse in netx and Lava's own code."""
-    netx, synapse = lavas("lib/dl/netx/utils.py"), lavas("utils/weightutils.py")
+    netx, synapse = import_lava("lava.lib.dl.netx.utils"), import_lava("lava.utils.weightutils")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it divides by a greatest weight of 0
         optimized, n_bits, exponent, _ = netx.optimize_weight_bits(weight)  # netx drops the sign mode

@@ -99,8 +99,8 @@ def test_strides_dilation_and_groups_over_axes_of_their_own(tmp_path: Path) -> N
 def test_trained_bundle_is_verified_on_two_hundred_digits(bundle_path: Path) -> None:
     report = verify_bundle(bundle_path, n_samples=N_SAMPLES, source="digits:test")
     lava = {row.source: row for row in report.rows if row.target == "lava"}
-    assert set(lava) == {"trained model", "slayer"}
-    assert lava["slayer"].n_samples == N_SAMPLES
+    assert set(lava) == {"trained model", "integer"}
+    assert lava["integer"].n_samples == N_SAMPLES
     assert all(row.n_different == 0 for row in lava.values())
     assert report.equal
     assert report.skipped == ()

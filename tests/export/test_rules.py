@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lava_networks import NEEDS_LAVA, import_lava, lava_encoder
 
 from sqdr.deploy.encoders.integer import IntegerEncoder
 from sqdr.deploy.encoders.integer.network import dense_weight_in_lava, integer_layers
@@ -303,7 +304,6 @@ def test_bounds_are_reached_and_never_passed(weight, i_decay, v_decay, bias, n_s
     | st.lists(st.sampled_from([0, 2, 4, 64, 128, 254]), min_size=1, max_size=4)
 )
 def test_dense_weights_that_pass_are_those_that_lava_computes_with(values: list[int]) -> None:
-    pytest.importorskip("lava.lib.dl.netx.utils", reason="needs lava-dl")
     weight = np.array([values])
     layer = replace(DENSE, shape=(1,), weight=weight)
     about_weights = {"dense_weight_fits", "dense_weight_is_exact", "weights_are_not_all_zero"}
@@ -313,24 +313,21 @@ def test_dense_weights_that_pass_are_those_that_lava_computes_with(values: list[
 
 def lavas_own(weight: np.ndarray) -> list[int] | None:
     """What Lava's own functions make of the weights, or None where they fail."""
-    from lava.lib.dl.netx.utils import optimize_weight_bits
-    from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
-
+    synapse = import_lava("lava.utils.weightutils")
     with np.errstate(divide="ignore", invalid="ignore"):
         try:
-            shifted, n_bits, exponent, _ = optimize_weight_bits(weight)
+            shifted, n_bits, exponent, _ = import_lava("lava.lib.dl.netx.utils").optimize_weight_bits(weight)
         except (OverflowError, ValueError):
             return None
-    mode = determine_sign_mode(shifted)
-    held = truncate_weights(clip_weights(shifted, mode, num_bits=8), mode, n_bits)
+    mode = synapse.determine_sign_mode(shifted)
+    held = synapse.truncate_weights(synapse.clip_weights(shifted, mode, num_bits=8), mode, n_bits)
     held = np.left_shift(held, exponent) if exponent > 0 else np.right_shift(held, -exponent)
     return [int(value) for value in held[0]]
 
 
 @pytest.mark.lava
 def test_lava_keeps_convolution_sizes_in_eight_bits() -> None:
-    models = pytest.importorskip("lava.proc.conv.models", reason="needs lava-nc")
-    from lava.proc.conv.utils import conv
+    models, conv = import_lava("lava.proc.conv.models"), import_lava("lava.proc.conv.utils").conv
 
     for name in ("kernel_size", "stride", "padding", "dilation", "groups"):
         assert getattr(models.PyConvModelFixed, name).d_type is np.int8
@@ -344,12 +341,9 @@ def test_lava_keeps_convolution_sizes_in_eight_bits() -> None:
 
 @pytest.mark.lava
 @pytest.mark.slow
+@NEEDS_LAVA[1]
 def test_lava_carries_delayed_spikes_into_the_next_sample(tmp_path: Path) -> None:
-    pytest.importorskip("lava.lib.dl.netx.hdf5", reason="needs lava-dl")
     from netx_networks import write_network
-
-    from sqdr.deploy.encoders.lava import LavaEncoder
-    from sqdr.timing import Timing
 
     spikes = np.zeros((2, 1, 5, 5, 3), np.uint8)
     spikes[0, ..., -1] = 1  # the first sample's last step only; the second is blank
@@ -358,8 +352,7 @@ def test_lava_carries_delayed_spikes_into_the_next_sample(tmp_path: Path) -> Non
         layer = replace(DENSE, weight=np.full((4, 18), 30), delay=np.full(4, delay))
         network = [replace(CONV, weight=conv_weight(20)), FLATTEN, layer]
         assert (violations(Network(network)) == []) == (delay == 0)
-        options = {"input_shape": (1, 5, 5), "n_outputs": 4, "timing": Timing(n_steps=3, period=3, n_layers=2)}
-        with LavaEncoder(write_network(tmp_path / f"{delay}.net", network), **options) as encoder:
+        with lava_encoder(write_network(tmp_path / f"{delay}.net", network), (1, 5, 5), 3) as encoder:
             trains[delay] = encoder.spike_trains(spikes)
     assert trains[0][1].sum() == 0
     assert trains[1][1].sum() > 0
