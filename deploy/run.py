@@ -10,6 +10,8 @@ import numpy as np
 
 from sqdr.deploy.inputs import read_input
 from sqdr.deploy.pipeline import open_bundle
+from sqdr.deploy.plan.cost import parse_budget
+from sqdr.deploy.plan.planner import check_run_budget
 from sqdr.deploy.results import ResultFormat, confusion_matrix, draw_confusion, open_results
 from sqdr.errors import ConfigError, DataError
 
@@ -32,6 +34,7 @@ def run_bundle(
     form: ResultFormat = "jsonl",
     timeout_s: float | None = None,
     n_threads: int | None = None,
+    budget_usd: Any = None,
     data_root: Path | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -52,6 +55,7 @@ def run_bundle(
         form: ``jsonl`` or ``parquet``.
         timeout_s: for each call to an encoder that takes one.
         n_threads: of an encoder that takes them, 0 for all cores; None for its own choice.
+        budget_usd: refuse, before any call, a run whose estimate (`sqdr.deploy.plan`) is over it.
         data_root: where data sets are.
         overwrite: replace earlier results.
         progress: called after each image with how many are done and how many there are.
@@ -59,12 +63,15 @@ def run_bundle(
     Returns:
         What ``summary.json`` holds.
     """
+    parse_budget(budget_usd)  # a mistake in it shows before anything is opened
     options = _options(encoder, timeout_s, n_threads)
     pipeline = open_bundle(bundle, encoder=encoder, device=device, shots=shots, seed=seed, **options)
     manifest = pipeline.bundle.manifest
     with pipeline.bundle:
         images = read_input(source, manifest.model.encoder.input_shape, data_root)
         images = images[:limit] if limit is not None else images
+        if budget_usd is not None:
+            check_run_budget(device, shots=shots or 0, n_images=len(images), budget_usd=budget_usd)
         n_classes = len(manifest.class_names)
         if images.labels is not None and images.labels.max() >= n_classes:
             raise DataError(f"{source} has the label {images.labels.max()}, the model only {n_classes} classes.")

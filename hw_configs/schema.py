@@ -23,7 +23,9 @@ __all__ = [
     "Figure",
     "GateNoise",
     "HardwareConfig",
+    "LatticeRow",
     "Loihi2",
+    "Money",
     "NoiseModel",
     "ProgramSets",
     "QpuPrices",
@@ -173,17 +175,41 @@ class ProgramSets(StrictModel):
     max_circuits: Figure[Count]
 
 
+class LatticeRow(StrictModel):
+    """One row of a square lattice: the column it starts in, and how many qubits it has."""
+
+    start: Annotated[int, Field(strict=True, ge=0, le=1000)]
+    length: Annotated[int, Field(strict=True, ge=1, le=1000)]
+
+
 class BraketQpu(_Hardware):
-    """A quantum processor on Amazon Braket, reached by ARN."""
+    """A quantum processor on Amazon Braket, reached by ARN.
+
+    Args:
+        lattice: the rows of a ``square_lattice``, qubits numbered row after row; each is coupled to its
+            neighbours in the row and in the column. Without it, `sqdr plan` takes a nearly square one.
+    """
 
     kind: Literal["braket_qpu"]
     arn: Arn
     n_qubits: Figure[Count]
     topology: Figure[Literal["square_lattice", "all_to_all"]]
+    lattice: Figure[tuple[LatticeRow, ...]] | None = None
     native_gates: Figure[tuple[Name, ...]]
     shots: Figure[ShotRange]
     program_sets: ProgramSets | None = None
     prices: QpuPrices
+
+    @model_validator(mode="after")
+    def _lattice_holds_every_qubit(self) -> "BraketQpu":
+        if self.lattice is None:
+            return self
+        if self.topology.value != "square_lattice":
+            raise ValueError("`lattice` needs `topology: square_lattice`")
+        n_places = sum(row.length for row in self.lattice.value)
+        if n_places != self.n_qubits.value:
+            raise ValueError(f"`lattice` must have the {self.n_qubits.value} qubits of `n_qubits`, got {n_places}")
+        return self
 
 
 class Loihi2(_Hardware):

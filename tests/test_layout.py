@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sqdr.deploy": {"hw_configs"},
 }
 HEAVY = ["torch", "pennylane", "braket", "lava", "lightning", "matplotlib", "h5py", "boto3", "nir"]
-HEAVY += ["onnx", "onnxruntime"]
+HEAVY += ["onnx", "onnxruntime", "qiskit"]
 
 
 def project() -> dict[str, Any]:

@@ -25,7 +25,7 @@ from sqdr.hw_configs import (
 )
 from sqdr.hw_configs.loader import own_file, packaged_hardware
 
-__all__ = ["list_devices", "open_head"]
+__all__ = ["find_hardware", "list_devices", "open_head"]
 
 LOCAL = {"local:braket-sv": "braket_local_sv", "local:braket-dm": "braket_local_dm"}
 PENNYLANE = "pennylane:"
@@ -77,7 +77,7 @@ def open_head(
     elif device.startswith(PENNYLANE):
         name = device.removeprefix(PENNYLANE)
         head = PennyLaneHead(name, weights=weights, entangler=cast(Entangler, entangler), shots=shots, seed=seed)
-    elif isinstance(hardware := _hardware(device), BraketLocal):
+    elif isinstance(hardware := find_hardware(device), BraketLocal):
         head = BraketLocalHead(openqasm, hardware, shots=shots, seed=seed)
     else:
         head = _aws_head(device, hardware, openqasm, shots, seed)
@@ -104,8 +104,13 @@ def _short(device: str) -> str:
     return device.rpartition("device/")[2]
 
 
-def _hardware(device: str) -> BraketLocal | BraketQpu | BraketSimulator | None:
-    """Return the hardware of a device string; None for an ARN that no file describes."""
+def find_hardware(device: str) -> BraketLocal | BraketQpu | BraketSimulator | None:
+    """Return the hardware of a Braket device string; None for an ARN that no file describes.
+
+    Raises:
+        DeviceError: no such device, or a chip that runs no circuits.
+        ConfigError: its hardware file breaks a rule.
+    """
     if device in LOCAL:
         local = cast(BraketLocal, packaged_hardware(LOCAL[device]))
         return local.model_copy(update={"noise": None, "name": device})

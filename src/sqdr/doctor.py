@@ -36,6 +36,7 @@ ENABLES = {
     "braket": "Run the circuit on Amazon Braket's simulators and quantum processors.",
     "onnx": "Export the encoder and the whole classifier as ONNX, and run the encoder in ONNX Runtime.",
     "nir": "Export the encoder as NIR, which other spiking toolkits read.",
+    "plan": "Map the circuit to a device's connectivity and native gates in `sqdr plan`.",
     "results": "Write result rows as Parquet and draw the figures of a report.",
 }
 

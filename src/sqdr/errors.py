@@ -9,6 +9,7 @@ __all__ = [
     "BackendCrashError",
     "BackendError",
     "BackendTimeoutError",
+    "BudgetError",
     "BundleError",
     "ConfigError",
     "CredentialsError",
@@ -84,6 +85,10 @@ class AnswerError(SqdrError):
 
 class NotEqualError(AnswerError):
     """Two stages that must agree do not."""
+
+
+class BudgetError(AnswerError):
+    """The run would cost more than the budget; nothing was submitted."""
 
 
 class BackendError(SqdrError):

@@ -23,6 +23,7 @@ EXTRA_OF_MODULE = {
     "onnxruntime": "onnx",
     "nir": "nir",
     "pennylane": "braket",
+    "qiskit": "plan",
 }
 
 

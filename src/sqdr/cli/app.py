@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sqdr.cli import bench, demo, doctor, export, run, train, verify
+from sqdr.cli import bench, demo, doctor, export, plan, run, train, verify
 from sqdr.cli.console import JsonOption, emit_json, errors
 from sqdr.errors import SqdrError
 
@@ -47,6 +47,7 @@ def root(
 app.command("train")(train.train)
 app.command("export")(export.export)
 app.command("verify")(verify.verify)
+app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("demo")(demo.demo)
 app.add_typer(bench.app, name="bench")

@@ -16,6 +16,7 @@ from sqdr.cli.console import (
     table_of,
     wants_progress,
 )
+from sqdr.cli.plan import BudgetOption
 
 __all__ = ["ResultFormat", "run"]
 
@@ -52,6 +53,7 @@ def run(
     threads: Annotated[
         int | None, typer.Option(help="Of encoder integer or onnx; 0 for all cores.", min=0, show_default="1, onnx all")
     ] = None,
+    budget: BudgetOption = None,
     data_root: DataRootOption = None,
     overwrite: OverwriteOption = False,
     json_output: JsonOption = False,
@@ -75,6 +77,7 @@ def run(
             form=form.value,
             timeout_s=timeout,
             n_threads=threads,
+            budget_usd=budget,
             data_root=data_root,
             overwrite=overwrite,
             progress=progress,

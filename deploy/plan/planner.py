@@ -1,0 +1,171 @@
+"""Plan a run: limits first, then counts, cost and budget, mapping, and shots against accuracy."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from sqdr.bundle import Bundle
+from sqdr.circuit import Entangler
+from sqdr.deploy.heads.base import check_limits
+from sqdr.deploy.heads.devices import ARN, PENNYLANE, find_hardware
+from sqdr.deploy.heads.statevector import NAME as STATEVECTOR
+from sqdr.deploy.heads.statevector import StatevectorHead
+from sqdr.deploy.inputs import read_input
+from sqdr.deploy.plan.agreement import measure_agreement
+from sqdr.deploy.plan.cost import check_budget, estimate, n_program_sets, parse_budget
+from sqdr.deploy.plan.lattice import ring_warning
+from sqdr.deploy.plan.mapping import map_circuit
+from sqdr.deploy.plan.report import CostEstimate, Mapping, Plan
+from sqdr.errors import ConfigError, DeviceError, MissingDependencyError
+from sqdr.hw_configs import BraketLocal, BraketQpu, BraketSimulator
+from sqdr.hw_configs.schema import ARN_PATTERN
+
+__all__ = ["check_run_budget", "plan_run"]
+
+Hardware = BraketLocal | BraketQpu | BraketSimulator
+MAX_IMAGES = 10**9
+# Enough to see agreement to about a percent, and seconds of work.
+MAX_ACCURACY_IMAGES = 500
+FREE = (STATEVECTOR, "pennylane:default.", "pennylane:lightning.")
+ASK = "ask the service"
+
+
+def plan_run(
+    bundle: str | Path,
+    device: str,
+    *,
+    shots: int,
+    n_images: int,
+    budget_usd: Any = None,
+    source: str | None = None,
+    data_root: Path | None = None,
+) -> Plan:
+    """Return what classifying ``n_images`` images on a device takes. Submits nothing, needs no credentials.
+
+    Args:
+        bundle: folder or ``.sqdr`` file.
+        device: ``local:...``, ``pennylane:<name>``, an ARN, or the name or path of a hardware file.
+        shots: per image; 0 for exact expectations, where the device has them.
+        n_images: how many images, one circuit each.
+        budget_usd: an amount that the estimate must not exceed.
+        source: images to measure agreement against shots on, see `sqdr.deploy.inputs.read_input`.
+        data_root: where data sets are.
+
+    Raises:
+        DeviceError: the device is unknown, or cannot run this circuit or these shots.
+        ConfigError: a number is out of range, or the budget is no money.
+        BudgetError: the estimate is over the budget.
+        BundleError: the bundle cannot be read.
+    """
+    budget = parse_budget(budget_usd)
+    _check_count("shots", shots, 0)
+    _check_count("n_images", n_images, 1)
+    with Bundle.open(bundle) as opened:
+        spec, parameters = opened.manifest.model, opened.head_parameters()
+    head = spec.head
+    hardware = _hardware(device)
+    if device == STATEVECTOR:
+        StatevectorHead(weights=parameters.weights, entangler=head.entangler, shots=shots or None)
+    _check_hardware(device, hardware, head.n_qubits, shots)
+    cost = _cost(device, hardware, n_images, shots)
+    check_budget(hardware, cost, budget, n_images, shots)
+    mapping, notes = _mapping(hardware, head.n_qubits, head.n_blocks, head.entangler)
+    warnings = [] if not isinstance(hardware, BraketQpu) else [ring_warning(hardware, head.n_qubits, head.entangler)]
+    plan = Plan(
+        bundle=str(bundle),
+        device=device,
+        n_qubits=head.n_qubits,
+        n_images=n_images,
+        shots_per_image=shots,
+        n_circuits=n_images,
+        n_tasks=n_images,
+        n_program_sets=n_program_sets(hardware, n_images),
+        n_shots=n_images * shots,
+        cost=cost,
+        budget_usd=budget,
+        queue=_from_service(hardware),
+        execution_window=_from_service(hardware),
+        mapping=mapping,
+        warnings=tuple(warning for warning in warnings if warning),
+        notes=(*notes, *_cost_notes(cost, hardware)),
+    )
+    if source is None:
+        note = "no accuracy against shots: the bundle stores too few samples. Pass images with --input"
+        return plan.model_copy(update={"notes": (*plan.notes, note)})
+    images = read_input(source, spec.encoder.input_shape, data_root)[: min(n_images, MAX_ACCURACY_IMAGES)]
+    measured = measure_agreement(Path(bundle), images, shots)
+    return plan.model_copy(
+        update={
+            "n_accuracy_images": len(images),
+            "exact_accuracy": measured.exact_accuracy,
+            "agreement": measured.rows,
+            "notes": (*plan.notes, "accuracy against shots is without the device's noise"),
+        }
+    )
+
+
+def check_run_budget(device: str, *, shots: int, n_images: int, budget_usd: Any) -> None:
+    """Refuse a run whose estimate is over the budget.
+
+    Raises:
+        BudgetError: it is; the message says what would fit.
+        ConfigError: the budget is no money, or the device's prices are not known.
+    """
+    hardware = _hardware(device)
+    check_budget(hardware, _cost(device, hardware, n_images, shots), parse_budget(budget_usd), n_images, shots)
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_IMAGES:
+        raise ConfigError(f"`{name}` must be a whole number from {least} to {MAX_IMAGES}, got {value!r}.")
+
+
+def _hardware(device: str) -> Hardware | None:
+    return None if device == STATEVECTOR or device.startswith(PENNYLANE) else find_hardware(device)
+
+
+def _check_hardware(device: str, hardware: Hardware | None, n_qubits: int, shots: int) -> None:
+    if device.startswith(ARN) and ARN_PATTERN.fullmatch(device) is None:
+        raise DeviceError("`device` must be an ARN such as arn:aws:braket:<region>::device/qpu/<maker>/<name>.")
+    if not shots and (isinstance(hardware, BraketQpu) or "device/qpu/" in device):
+        raise DeviceError("a quantum processor needs `shots` of at least 1, got 0. Pass for example 1000.")
+    if hardware is not None:
+        range_ = range(hardware.shots.value.min, hardware.shots.value.max + 1)
+        max_qubits = hardware.n_qubits.value
+        check_limits(hardware.name, n_qubits=n_qubits, max_qubits=max_qubits, shots=shots or None, range_=range_)
+
+
+def _cost(device: str, hardware: Hardware | None, n_images: int, shots: int) -> CostEstimate:
+    if hardware is not None:
+        return estimate(hardware, n_images, shots)
+    # another PennyLane plugin, or an ARN without a file, may cost anything
+    return CostEstimate(tasks_usd=Decimal(0) if device.startswith(FREE) else None)
+
+
+def _mapping(
+    hardware: Hardware | None, n_qubits: int, n_blocks: int, entangler: Entangler
+) -> tuple[Mapping | None, list[str]]:
+    """The mapping, or None and why."""
+    if not isinstance(hardware, BraketQpu):
+        known = hardware is not None
+        return None, ["not mapped: a simulator runs the circuit as it is" if known else "not mapped: no hardware file"]
+    try:
+        made = map_circuit(hardware, n_qubits, n_blocks, entangler)
+    except MissingDependencyError as error:
+        return None, [f"not mapped: {error}"]
+    return (None, [made]) if isinstance(made, str) else (made, [])
+
+
+def _from_service(hardware: Hardware | None) -> str:
+    return "none, runs here" if isinstance(hardware, BraketLocal) else ASK
+
+
+def _cost_notes(cost: CostEstimate, hardware: Hardware | None) -> list[str]:
+    notes = []
+    if cost.is_minimum:
+        notes.append("the simulator bills by time, at least its minimum for each task: a long circuit costs more")
+    if cost.tasks_usd is None:
+        notes.append("the cost is unknown: no hardware file has this device's prices")
+    if cost.program_sets_usd is not None:
+        notes.append("`sqdr run` submits tasks; a budget is held against their cost")
+    return notes
