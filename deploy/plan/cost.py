@@ -115,4 +115,4 @@ def _minimum_usd(hardware: BraketSimulator) -> Decimal:
 
 
 def _source(what: str, figure: Figure[Money]) -> PriceSource:
-    return PriceSource(what=f"${figure.value} a {what}", source=figure.source, as_of=figure.as_of)
+    return PriceSource(what=f"{dollars(figure.value)} a {what}", source=figure.source, as_of=figure.as_of)

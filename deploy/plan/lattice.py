@@ -12,7 +12,7 @@ def coupled_pairs(hardware: BraketQpu) -> list[tuple[int, int]] | None:
     """Return the coupled pairs of qubits, the smaller number first; None where every pair is coupled."""
     if hardware.topology.value == "all_to_all":
         return None
-    places = {}
+    places: dict[tuple[int, int], int] = {}
     for row, columns in enumerate(_rows(hardware)):
         for column in range(columns.start, columns.start + columns.length):
             places[row, column] = len(places)

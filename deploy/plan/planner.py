@@ -24,8 +24,8 @@ __all__ = ["check_run_budget", "plan_run"]
 
 Hardware = BraketLocal | BraketQpu | BraketSimulator
 MAX_IMAGES = 10**9
-# Enough to see agreement to about a percent, and seconds of work.
-MAX_ACCURACY_IMAGES = 500
+# Every image is drawn some fifty times; more would take minutes at 12 qubits.
+MAX_ACCURACY_IMAGES = 200
 FREE = (STATEVECTOR, "pennylane:default.", "pennylane:lightning.")
 ASK = "ask the service"
 

@@ -44,6 +44,8 @@ def plan(
     output().print(table_of(f"{bundle} on {device}: a plan, nothing was submitted", _rows(made)))
     for row in made.cost.prices:
         output().print(f"price: {row.what}, {row.source}, {row.as_of}", markup=False)
+    if made.mapping is not None:
+        output().print(f"connectivity: {made.mapping.connectivity}", markup=False)
     for line in made.warnings:
         output().print(f"warning: {line}", markup=False)
     for line in made.notes:
