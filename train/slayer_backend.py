@@ -143,9 +143,17 @@ def _load(block: Any, layer: NetxLayer, source: str) -> None:
     values = torch.from_numpy(layer.weight / WEIGHT_SCALE).float().reshape(weight.shape)
     with torch.no_grad():
         weight.copy_(values)
-        block.neuron.current_decay.fill_(float(layer.neuron["iDecay"]))
-        block.neuron.voltage_decay.fill_(float(layer.neuron["vDecay"]))
+        block.neuron.current_decay.fill_(_number(layer, "iDecay", source))
+        block.neuron.voltage_decay.fill_(_number(layer, "vDecay", source))
     if not torch.equal(block.synapse.pre_hook_fx(weight), values):
         raise BundleError(f"{source}: a weight of a {layer.kind} layer is no 8-bit value of SLAYER's. Export again.")
-    if block.neuron.v_th_mant != int(layer.neuron["vThMant"]):
+    if block.neuron.v_th_mant != _number(layer, "vThMant", source):
         raise BundleError(f"{source}: the threshold of a {layer.kind} layer is not the manifest's. Export again.")
+
+
+def _number(layer: NetxLayer, name: str, source: str) -> float:
+    """Return a neuron parameter that all channels share, which is all that a specification has."""
+    value = np.asarray((layer.neuron or {}).get(name))
+    if value.size != 1 or value.dtype.kind not in "iuf":
+        raise BundleError(f"{source}: {name} of a {layer.kind} layer is not one number. Export again.")
+    return float(value.reshape(()))

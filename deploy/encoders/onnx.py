@@ -17,7 +17,7 @@ from sqdr.errors import BackendError, BackendTimeoutError, BundleError, ConfigEr
 from sqdr.golden_check import check_golden_spikes
 from sqdr.plugins import missing
 
-__all__ = ["OnnxEncoder"]
+__all__ = ["OnnxEncoder", "open_session", "run_session"]
 
 # Larger batches fall out of the CPU's caches and are slower.
 MAX_BATCH = 64
@@ -191,40 +191,59 @@ class OnnxEncoder:
                 place[start : start + self._batch] = value
 
     def _load(self, model: Any) -> Any:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise missing(error, "encoder 'onnx'") from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = self._n_threads, 1
-        options.log_severity_level = FATAL
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the CPU
-        try:
-            return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its exceptions have no common base
-            reason = _one_line(error)
-            raise BundleError(f"{self._path.name} cannot be run by ONNX Runtime ({reason}). Export again.") from error
+        return open_session(model, self._path.name, self._n_threads)
 
     def _run(self, session: Any, batch: NDArray[np.uint8], names: list[str]) -> list[NDArray[Any]]:
-        import onnxruntime
+        return run_session(session, names, {"spikes": np.ascontiguousarray(batch)}, self._timeout_s)
 
-        options = onnxruntime.RunOptions()
-        options.log_severity_level = FATAL
-        timer = threading.Timer(self._timeout_s, setattr, (options, "terminate", True))
-        timer.daemon = True
-        timer.start()
-        try:
-            found: list[NDArray[Any]] = session.run(names, {"spikes": np.ascontiguousarray(batch)}, options)
-        except Exception as error:  # its exceptions have no common base
-            if options.terminate:
-                raise BackendTimeoutError(
-                    f"the ONNX encoder did not finish {len(batch)} samples within {self._timeout_s:g} s. "
-                    "Raise timeout_s."
-                ) from error
-            raise BackendError(f"ONNX Runtime failed: {_one_line(error)}. Export the bundle again.") from error
-        finally:
-            timer.cancel()
-        return found
+
+def open_session(model: Any, name: str, n_threads: int) -> Any:
+    """Return an ONNX Runtime session on the CPU of a model that `sqdr.deploy.encoders.onnx_model` has checked.
+
+    Raises:
+        BundleError: ONNX Runtime cannot run it.
+        MissingDependencyError: onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise missing(error, name) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = n_threads, 1
+    options.log_severity_level = FATAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the CPU
+    try:
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no common base
+        raise BundleError(f"{name} cannot be run by ONNX Runtime ({_one_line(error)}). Export again.") from error
+
+
+def run_session(session: Any, names: list[str], fed: dict[str, NDArray[Any]], timeout_s: float) -> list[NDArray[Any]]:
+    """Run a session with a deadline.
+
+    Raises:
+        BackendTimeoutError: it took longer.
+        BackendError: ONNX Runtime failed.
+    """
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = FATAL
+    timer = threading.Timer(timeout_s, setattr, (options, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        found: list[NDArray[Any]] = session.run(names, fed, options)
+    except Exception as error:  # its exceptions have no common base
+        if options.terminate:
+            n_samples = max(len(values) for values in fed.values())
+            raise BackendTimeoutError(
+                f"the ONNX encoder did not finish {n_samples} samples within {timeout_s:g} s. Raise timeout_s."
+            ) from error
+        raise BackendError(f"ONNX Runtime failed: {_one_line(error)}. Export the bundle again.") from error
+    finally:
+        timer.cancel()
+    return found
 
 
 def _one_line(error: Exception) -> str:

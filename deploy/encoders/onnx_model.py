@@ -13,12 +13,14 @@ from typing import Any
 from sqdr.errors import BundleError
 from sqdr.plugins import missing
 
-__all__ = ["OPERATORS", "OnnxLayer", "OnnxNetwork", "read_onnx_encoder"]
+__all__ = ["OPERATORS", "OnnxLayer", "OnnxNetwork", "import_onnx", "largest_value", "read_onnx", "read_onnx_encoder"]
 
 OPERATORS = frozenset(
     "Abs Add Cast Clip Concat ConvInteger Div Expand Gather Greater Identity LessOrEqual MatMulInteger Mul "
     "Pad ReduceSum Reshape Scan Shape Sign Slice Sub Transpose Where".split()
 )
+# Operators whose second input is a shape.
+SHAPED = ("Expand", "Reshape")
 MAX_FILE_BYTES = 1 << 30
 # Elements of any one value, for one sample: 1 GiB of 32-bit integers.
 MAX_ELEMENTS = 1 << 28
@@ -101,10 +103,40 @@ def read_onnx_encoder(path: Path, input_shape: tuple[int, int, int], n_features:
         BundleError: damaged, foreign, or not the encoder described.
         MissingDependencyError: onnx is not installed.
     """
+    import_onnx("reading encoder.onnx")
+    import onnx
+
+    model = read_onnx(path, OPERATORS)
+    spikes, images = (None, *input_shape, n_steps), (None, *input_shape)
+    uint8, int64 = onnx.TensorProto.UINT8, onnx.TensorProto.INT64
+    inputs: Form = {"images": (uint8, images), "spikes": (uint8, spikes)}
+    outputs: Form = {"counts": (int64, (None, n_features)), "spike_trains": (uint8, (None, n_features, n_steps))}
+    given = _form(model.graph.input)
+    if given not in (inputs, {"spikes": inputs["spikes"]}) or _form(model.graph.output) != outputs:
+        raise _refusal(path, "does not take and give what its manifest says")
+    return OnnxNetwork(model=model, layers=_layers(model, path), n_steps=n_steps, n_elements=largest_value(model, path))
+
+
+def import_onnx(what: str) -> None:
+    """Raise MissingDependencyError, naming what it is for, where onnx is not installed."""
     try:
-        import onnx
+        import onnx  # noqa: F401
     except ImportError as error:
-        raise missing(error, "reading encoder.onnx") from error
+        raise missing(error, what) from error
+
+
+def read_onnx(path: Path, operators: frozenset[str]) -> Any:
+    """Read a model, check it and work out the size of every value; nothing of it is run.
+
+    Args:
+        path: of the file.
+        operators: that it may hold.
+
+    Raises:
+        BundleError: damaged, or with a part that the export never writes.
+    """
+    import onnx
+
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise _refusal(path, f"is larger than {MAX_FILE_BYTES:,} bytes")
@@ -115,36 +147,51 @@ def read_onnx_encoder(path: Path, input_shape: tuple[int, int, int], n_features:
         raise
     except Exception as error:  # protobuf's own error has no public home
         raise _refusal(path, "is not a readable ONNX model") from error
-    problem = _foreign_part(model)
+    problem = _foreign_part(model, operators) or _free_shape(model)
     if problem:
         raise _refusal(path, problem)
     try:
         onnx.checker.check_model(model)
-        model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     except Exception as error:  # ValidationError, InferenceError, and UnicodeDecodeError in their making
         raise _refusal(path, "is not a valid ONNX model") from error
-    spikes, images = (None, *input_shape, n_steps), (None, *input_shape)
-    uint8, int64 = onnx.TensorProto.UINT8, onnx.TensorProto.INT64
-    inputs: Form = {"images": (uint8, images), "spikes": (uint8, spikes)}
-    outputs: Form = {"counts": (int64, (None, n_features)), "spike_trains": (uint8, (None, n_features, n_steps))}
-    given = _form(model.graph.input)
-    if given not in (inputs, {"spikes": inputs["spikes"]}) or _form(model.graph.output) != outputs:
-        raise _refusal(path, "does not take and give what its manifest says")
-    return OnnxNetwork(model=model, layers=_layers(model, path), n_steps=n_steps, n_elements=_largest(model, path))
+
+
+def _free_shape(model: Any) -> str | None:
+    """Name a node that makes a value of a size which only running it would tell.
+
+    The only number in a shape that is not written in the file is how many samples there are: a Shape, joined
+    with constants by a Concat.
+    """
+    for graph in _graphs(model.graph):
+        constants = {tensor.name for tensor in graph.initializer}
+        counted = {name for node in graph.node if node.op_type == "Shape" for name in node.output}
+        known = set(constants)
+        for node in graph.node:
+            uses_count = counted & set(node.input)
+            if uses_count and (node.op_type != "Concat" or not set(node.input) <= counted | constants):
+                return f"computes with the number of samples in {node.op_type!r:.60}"
+            if len(uses_count) > 1 or (uses_count and len([n for n in node.input if n in counted]) > 1):
+                return "multiplies the number of samples"
+            if uses_count:
+                known |= set(node.output)
+            if node.op_type in SHAPED and node.input[1] not in known:
+                return f"computes a size in {node.op_type!r:.60}"
+    return None
 
 
 def _refusal(path: Path, problem: str) -> BundleError:
     return BundleError(f"{path.name} {problem}. Export again.")
 
 
-def _foreign_part(model: Any) -> str | None:
+def _foreign_part(model: Any, operators: frozenset[str]) -> str | None:
     """Name what the export never writes."""
     if model.functions or model.training_info or any(opset.domain for opset in model.opset_import):
         return "holds functions or operators that are not standard"
     for graph in _graphs(model.graph):
         tensors = list(graph.initializer)
         for node in graph.node:
-            if node.domain or node.op_type not in OPERATORS:
+            if node.domain or node.op_type not in operators:
                 return f"holds the operator {node.op_type!r:.60}, which the export does not write"
             tensors += [tensor for attribute in node.attribute for tensor in (attribute.t, *attribute.tensors)]
         if graph.sparse_initializer:
@@ -171,8 +218,12 @@ def _form(values: Any) -> Form:
     return found
 
 
-def _largest(model: Any, path: Path) -> int:
-    """Return the elements of the largest value for one sample, all of which must be known."""
+def largest_value(model: Any, path: Path) -> int:
+    """Return the elements of the largest value for one sample, all of which must be known.
+
+    Raises:
+        BundleError: a size is not known, or too large.
+    """
     largest = 0
     for graph in _graphs(model.graph):
         known = _form((*graph.value_info, *graph.output))

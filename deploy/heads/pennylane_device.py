@@ -15,6 +15,8 @@ __all__ = ["PennyLaneHead"]
 
 AWS_DEVICES = ("braket.aws.qubit", "braket.aws.ahs")
 # A broadcast batch holds 2^n amplitudes (16 bytes) a sample: 64 MiB at most.
+# 2^28 amplitudes are 4 GiB.
+MAX_QUBITS = 28
 MAX_BATCH_AMPLITUDES = 1 << 22
 
 
@@ -60,6 +62,11 @@ class PennyLaneHead(HeadBase):
                 "as qubit 0's on a processor that takes program sets. Pass the device's ARN as the device."
             )
         checked = check_weights(weights)
+        if checked.shape[1] > MAX_QUBITS:
+            raise DeviceError(
+                f"pennylane:{device_name} takes at most {MAX_QUBITS} qubits here, got {checked.shape[1]}: its state "
+                "would not fit in memory. Use local:sv."
+            )
         check_shots(shots)
         check_entangler(entangler)
         super().__init__(f"pennylane:{device_name}", "sampled" if shots else "exact", checked.shape[1])

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from sqdr.backends import EncoderBackend
 from sqdr.bundle import Bundle
 from sqdr.coding import encode_images
-from sqdr.deploy.verify.compare import SpikeComparison
+from sqdr.deploy.verify.compare import SpikeComparison, compare_values
 from sqdr.deploy.verify.locate import locate
 from sqdr.deploy.verify.report import Difference, VerifyRow
 from sqdr.errors import MissingDependencyError
 from sqdr.plugins import load_plugin
+from sqdr.specification import CodingSpec
 
 __all__ = ["REFERENCE", "verify_encoders"]
 
@@ -26,6 +27,7 @@ TRAINED_MODEL = "trained model"
 # Files that a bundle may lack and an encoder needs.
 NEEDS_FILE = {"onnx": "encoder.onnx"}
 PIECE = 128
+OTHER_NETWORK = "encoder.net and golden.npz are not of one trained model: nothing that runs it agrees. Export again."
 
 Progress = Callable[[int, int], None]
 
@@ -35,6 +37,8 @@ def verify_encoders(
     images: NDArray[np.uint8],
     names: Sequence[str],
     skipped: list[str],
+    *,
+    is_asked: bool = False,
     progress: Progress | None = None,
 ) -> tuple[list[VerifyRow], NDArray[np.int64]]:
     """Return a row for each comparison, and the reference's spike counts (N, F).
@@ -44,19 +48,21 @@ def verify_encoders(
         images: (N, C, H, W) uint8.
         names: of the encoders to check.
         skipped: gets a line for each that cannot run here.
+        is_asked: whether the user named them: then each must run.
         progress: called with (images done, of all).
     """
     coding = bundle.manifest.model.coding
     with contextlib.ExitStack() as stack:
-        backends = _start(bundle, names, skipped, stack)
+        backends = _start(bundle, names, skipped, stack, is_asked)
         golden = bundle.golden()
         golden_spikes = encode_images(golden.images, coding)
-        rows = []
+        on_golden, rows = [], []
         for name in (name for name in backends if name in names):
             comparison = SpikeComparison(TRAINED_MODEL, name)
             trains, seconds = _timed(backends[name].spike_trains, golden_spikes)
             comparison.add(golden.spike_trains, trains, seconds)
-            rows.append(_row(comparison, backends, golden_spikes))
+            on_golden.append(comparison)
+            rows += _counts(name, trains, backends[name].encode(golden_spikes))
         counts: list[NDArray[np.int64]] = []
         comparisons = _pairs(backends, names)
         for start in range(0, len(images), PIECE):
@@ -67,12 +73,40 @@ def verify_encoders(
             counts.append(found[REFERENCE][0].sum(axis=-1, dtype=np.int64))
             if progress is not None:
                 progress(min(start + PIECE, len(images)), len(images))
-        rows += [_row(comparison, backends, images, coding) for comparison in comparisons]
-        return rows, np.concatenate(counts)
+        # looking into a difference may end an encoder: only when all is compared
+        first = [_golden_row(comparison, backends, golden_spikes, golden.spike_trains) for comparison in on_golden]
+        second = [_row(comparison, backends, images, coding) for comparison in comparisons]
+        return [*first, *second, *rows], np.concatenate(counts)
+
+
+def _counts(name: str, trains: NDArray[np.uint8], counts: NDArray[np.int64]) -> list[VerifyRow]:
+    """Return a row only where an encoder does not count its own spikes."""
+    sums = trains.sum(axis=-1, dtype=np.int64).astype(np.float64)
+    row = compare_values(f"{name}, spikes", f"{name}, counts", sums, counts, 0.0, what="counts", tolerance=0.0)
+    return [] if row.equal else [row]
+
+
+def _golden_row(
+    comparison: SpikeComparison,
+    backends: dict[str, EncoderBackend],
+    spikes: NDArray[np.uint8],
+    expected: NDArray[np.uint8],
+) -> VerifyRow:
+    """Return the outcome on the golden samples; the trained model itself is not here to be looked into."""
+    if comparison.first is None:
+        return comparison.row()
+    number, feature, step, _, _ = comparison.first
+    others = [backends[name] for name in (TRAINED, REFERENCE) if name in backends and name != comparison.target]
+    sample = spikes[number : number + 1]
+    for twin in others:
+        if np.array_equal(twin.spike_trains(sample)[0], expected[number]):
+            return comparison.row(_look_into(twin, backends[comparison.target], sample, number, comparison.first))
+    difference = Difference(sample=number, layer="", neuron=(feature,), step=step, cause=OTHER_NETWORK)
+    return comparison.row(difference)
 
 
 def _start(
-    bundle: Bundle, names: Sequence[str], skipped: list[str], stack: contextlib.ExitStack
+    bundle: Bundle, names: Sequence[str], skipped: list[str], stack: contextlib.ExitStack, is_asked: bool
 ) -> dict[str, EncoderBackend]:
     """Start the encoders, and those that they are compared with."""
     wanted = [TRAINED, REFERENCE, *(name for name in names if name not in (TRAINED, REFERENCE))]
@@ -80,13 +114,15 @@ def _start(
     for name in wanted:
         if name == TRAINED and not {TRAINED, REFERENCE} & set(names):
             continue
-        if name in NEEDS_FILE and not bundle.has(NEEDS_FILE[name]):
+        if name in NEEDS_FILE and not is_asked and not bundle.has(NEEDS_FILE[name]):
             skipped.append(f"encoder '{name}': the bundle has no {NEEDS_FILE[name]}. Export again with it.")
             continue
         try:
             made = _make(load_plugin("sqdr.encoders", name), bundle)
             backends[name] = stack.enter_context(made)
         except MissingDependencyError as error:
+            if is_asked and name in names:
+                raise
             skipped.append(str(error))
     return backends
 
@@ -116,21 +152,15 @@ def _timed(call: Callable[[Any], Any], spikes: NDArray[np.uint8]) -> tuple[NDArr
 
 
 def _row(
-    comparison: SpikeComparison, backends: dict[str, EncoderBackend], samples: NDArray[np.uint8], coding: Any = None
+    comparison: SpikeComparison, backends: dict[str, EncoderBackend], images: NDArray[np.uint8], coding: CodingSpec
 ) -> VerifyRow:
     """Return the outcome; where spikes differ, look into both encoders on that sample alone."""
     if comparison.first is None:
         return comparison.row()
-    # the trained model itself is not here: its twin in SLAYER, else the integer encoder, stands in
-    source = backends.get(comparison.source) or next(
-        (backends[name] for name in (TRAINED, REFERENCE) if name in backends and name != comparison.target), None
-    )
-    if source is None:
-        return comparison.row()
     number = comparison.first[0]
-    sample = samples[number : number + 1]
-    sample = sample if coding is None else encode_images(sample, coding)
-    return comparison.row(_look_into(source, backends[comparison.target], sample, number, comparison.first))
+    sample = encode_images(images[number : number + 1], coding)
+    source, target = backends[comparison.source], backends[comparison.target]
+    return comparison.row(_look_into(source, target, sample, number, comparison.first))
 
 
 def _look_into(

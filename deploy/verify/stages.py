@@ -1,5 +1,6 @@
 """The whole verification of a bundle."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from sqdr.bundle import Bundle
 from sqdr.deploy.inputs import read_input
 from sqdr.deploy.verify.classifier import CLASSIFIER, verify_classifier
 from sqdr.deploy.verify.encoders import verify_encoders
-from sqdr.deploy.verify.heads import DEFAULT_HEADS, verify_heads
+from sqdr.deploy.verify.heads import DEFAULT_HEADS, check_devices, verify_heads
 from sqdr.deploy.verify.report import VerifyReport
 from sqdr.errors import ConfigError, DataError, MissingDependencyError
 from sqdr.plugins import plugin_names
@@ -49,8 +50,8 @@ def verify_bundle(
         source: which images; by default the test part of the data set that the model was trained on, or
             the golden ones where that is not at hand.
         data_root: where data sets are.
-        against: encoders, devices and ``classifier.onnx``; by default all that are installed, and
-            those devices that cost nothing.
+        against: encoders, devices and ``classifier.onnx``, each of which must then run; by default all
+            that are installed, and those devices that cost nothing.
         shots: of each circuit where shots are compared; 0 leaves that out.
         seed: of the shots.
         progress: called with (images done, of all).
@@ -58,7 +59,9 @@ def verify_bundle(
     Raises:
         BundleError: the bundle cannot be read.
         DataError: the images cannot be read.
-        ConfigError: a name in ``against`` is not known, or may cost money.
+        ConfigError: a device in ``against`` may cost money.
+        DeviceError: a name in ``against`` is not known, or cannot run the circuit.
+        MissingDependencyError: a stage in ``against`` is not installed.
     """
     with Bundle.open(path) as bundle:
         skipped: list[str] = []
@@ -74,7 +77,7 @@ def _images(bundle: Bundle, source: str | None, data_root: Path | None, skipped:
     try:
         return read_input(name, manifest.model.encoder.input_shape, data_root).images
     except (DataError, MissingDependencyError) as error:
-        if source is not None:
+        if source is not None or data_root is not None or "SQDR_DATA_DIR" in os.environ:
             raise
         skipped.append(f"images of {name}, so the golden samples alone were used; give others with --input: {error}")
         return bundle.golden().images
@@ -95,10 +98,13 @@ def verify_images(
     encoders = [name for name in ordered if not against or name in against]
     devices = [name for name in against if name not in ordered and name != CLASSIFIER] if against else DEFAULT_HEADS
     skipped: list[str] = []
-    rows, counts = verify_encoders(bundle, images, encoders, skipped, progress)
-    rows += verify_heads(bundle, counts, devices, shots, seed, skipped)
+    is_asked = bool(against)
+    if is_asked:
+        check_devices(bundle, devices)
+    rows, counts = verify_encoders(bundle, images, encoders, skipped, is_asked=is_asked, progress=progress)
+    rows += verify_heads(bundle, counts, devices, is_asked=is_asked, shots=shots, seed=seed, skipped=skipped)
     if not against or CLASSIFIER in against:
-        rows += verify_classifier(bundle, images, counts, skipped)
+        rows += verify_classifier(bundle, images, counts, skipped, is_asked=is_asked)
     if not rows:
         raise ConfigError(f"nothing could be compared: {' '.join(skipped)}")
     return VerifyReport(rows=tuple(rows), skipped=tuple(skipped))

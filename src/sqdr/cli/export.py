@@ -7,7 +7,16 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from sqdr.cli.console import DataRootOption, JsonOption, OverwriteOption, emit_json, errors, output, table_of
+from sqdr.cli.console import (
+    DataRootOption,
+    JsonOption,
+    OverwriteOption,
+    emit_json,
+    errors,
+    output,
+    table_of,
+    wants_progress,
+)
 
 if TYPE_CHECKING:
     from sqdr.calibration import Calibration
@@ -21,6 +30,10 @@ def export(
     hardware: Annotated[
         str, typer.Option(help="Name or path of the hardware file whose limits hold for the encoder.")
     ] = "loihi2_sim",
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Verify with this stage only; may be repeated. Default: all that are installed."),
+    ] = None,
     data_root: DataRootOption = None,
     overwrite: OverwriteOption = False,
     json_output: JsonOption = False,
@@ -31,7 +44,11 @@ def export(
     """
     from sqdr.export.api import export as export_run
 
-    manifest = export_run(run, out, overwrite=overwrite, data_root=data_root, hardware=hardware)
+    if wants_progress(json_output):
+        errors().print("exporting, then verifying with every stage that is installed ...", style="dim")
+    manifest = export_run(
+        run, out, overwrite=overwrite, data_root=data_root, hardware=hardware, against=against or None
+    )
     if json_output:
         emit_json({"bundle": str(out)} | manifest.model_dump(mode="json"))
         return

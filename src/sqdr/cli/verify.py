@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["verify"]
 
-UNITS = {"spikes": "spikes", "expectations": "<Z>", "logits": "logits"}
+UNITS = {"spikes": "spikes", "expectations": "<Z>", "logits": "logits", "counts": "counts"}
 
 
 def verify(
