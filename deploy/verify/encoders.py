@@ -82,7 +82,8 @@ def verify_encoders(
 def _counts(name: str, trains: NDArray[np.uint8], counts: NDArray[np.int64]) -> list[VerifyRow]:
     """Return a row only where an encoder does not count its own spikes."""
     sums = trains.sum(axis=-1, dtype=np.int64).astype(np.float64)
-    row = compare_values(f"{name}, spikes", f"{name}, counts", sums, counts, 0.0, what="counts", tolerance=0.0)
+    found = counts.astype(np.float64)
+    row = compare_values(f"{name}, spikes", f"{name}, counts", sums, found, 0.0, what="counts", tolerance=0.0)
     return [] if row.equal else [row]
 
 
