@@ -127,7 +127,7 @@ def compare_sampled(source: str, target: str, expected: Floats, found: Floats, s
 
 
 def _relative_entropy(p: Floats, q: Floats) -> Floats:
-    """Of two coins, in nats; infinite where q excludes what p shows."""
+    """Of two coins, in nats; very large where q excludes what p shows."""
     p, q = np.clip(p, 0, 1), np.clip(q, 0, 1)
     total = np.zeros_like(p)
     # rounding makes an exact probability of 0 or 1 a little more or less
