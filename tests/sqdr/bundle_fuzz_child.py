@@ -17,18 +17,21 @@ import sys
 import traceback
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqdr.bundle import BUNDLE_FILES, MANIFEST, Bundle, sha256_of, write_zip
+from sqdr.bundle import BUNDLE_FILES, MANIFEST, OPTIONAL_FILES, Bundle, sha256_of, write_zip
+from sqdr.deploy.encoders.onnx_model import read_onnx
+from sqdr.deploy.verify.classifier import CLASSIFIER_OPERATORS
 from sqdr.errors import InputError, IntegrityError
 from sqdr.netx import read_network
 
-# What opening may take on top of the imports; the files of the bundle have 50 kB.
+# What opening may take on top of the imports; the files of the bundle have 250 kB.
 MEMORY_CAP_BYTES = 64 << 20
 TRIAL_SECONDS = 20
 MAX_MESSAGE = 3000
-FILES = (*BUNDLE_FILES, MANIFEST)
+FILES = (*BUNDLE_FILES, *OPTIONAL_FILES, MANIFEST)
 EXTREMES = [bytes(8), b"\xff" * 8, (2**40).to_bytes(8, "little"), (2**63 - 1).to_bytes(8, "little"), b"\x7f", b"\x80"]
 ODD_VALUES: list[Any] = [
     *(None, True, -1, 0, 1, 2**31, 2**64, 10**31, 1e308, 0.5, "", "x" * 5000, "\n\0\u2028", [], {}),
@@ -179,6 +182,9 @@ def steps(path: Path) -> dict[str, str]:
             found["golden"] = one(bundle.golden)
             found["head"] = one(bundle.head_parameters)
             found["circuit"] = one(bundle.circuit)
+            for name in ("encoder.onnx", "classifier.onnx"):
+                if bundle.has(name):
+                    found[name] = one(partial(read_onnx, bundle.path_of(name), CLASSIFIER_OPERATORS))
 
     return {"open": one(read_all), **found}
 

@@ -86,6 +86,7 @@ def check_outcomes(mode: str, trials: list[dict[str, Any]]) -> None:
         return
     assert refused[MANIFEST] > 20
     readers = {"encoder.net": "network", "golden.npz": "golden", "head.safetensors": "head", "circuit.qasm": "circuit"}
+    readers |= {name: name for name in ("encoder.onnx", "classifier.onnx")}
     for name, step in readers.items():
         damaged = [trial["steps"] for trial in trials if trial["name"] == name]
         assert len(damaged) > 20
@@ -342,4 +343,5 @@ def test_the_undamaged_bundle_passes_the_child(bundle_path: Path, tmp_path: Path
     with Bundle.open(bundle_path) as bundle:
         assert isinstance(bundle.golden(), Golden)
     for steps in outcomes_of(bundle_path, tmp_path, [bundle_path, packed]):
-        assert steps == dict.fromkeys(("open", "network", "golden", "head", "circuit"), "ok")
+        read = ("open", "network", "golden", "head", "circuit", "encoder.onnx", "classifier.onnx")
+        assert steps == dict.fromkeys(read, "ok")
