@@ -184,8 +184,8 @@ def open_bundle(
         path: a bundle folder or ``.sqdr`` file.
         encoder: name of an encoder backend: ``lava``, ``integer``, ``onnx``, ``slayer``, or any other that
             is installed.
-        device: ``local:sv``, ``local:braket-sv``, ``local:braket-dm``, ``pennylane:<name>``, an ARN, or the name
-            or path of a hardware file.
+        device: ``local:sv``, ``local:dm``, ``local:braket-sv``, ``local:braket-dm``, ``pennylane:<name>``, an ARN, or
+            the name or path of a hardware file.
         shots: per circuit; 0 for exact expectations where the device has them. None means 0 on a free
             device; a device that may cost money needs a number.
         seed: of sampling, where the device takes one.

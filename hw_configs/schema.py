@@ -130,18 +130,26 @@ class _Hardware(StrictModel):
 
 
 class BraketLocal(_Hardware):
-    """A simulator of the Braket SDK that runs on this machine, free of charge."""
+    """A simulator that runs on this machine, free of charge.
+
+    Args:
+        simulator: ``braket_sv`` and ``braket_dm`` are the Braket SDK's state vector and density matrix;
+            ``sqdr_dm`` is the same noise in NumPy (`sqdr.deploy.heads.density_matrix`).
+        n_qubits: the widest circuit to take.
+        shots: of one circuit.
+        noise: None for none.
+    """
 
     kind: Literal["braket_local"]
-    simulator: Literal["braket_sv", "braket_dm"]
+    simulator: Literal["braket_sv", "braket_dm", "sqdr_dm"]
     n_qubits: Figure[Count]
     shots: Figure[ShotRange]
     noise: NoiseModel | None = None
 
     @model_validator(mode="after")
     def _noise_needs_density_matrix(self) -> "BraketLocal":
-        if self.noise is not None and self.simulator != "braket_dm":
-            raise ValueError("`noise` needs `simulator: braket_dm`: a state vector has none")
+        if self.noise is not None and self.simulator == "braket_sv":
+            raise ValueError("`noise` needs `simulator: braket_dm` or `sqdr_dm`: a state vector has none")
         return self
 
 

@@ -11,6 +11,8 @@ from sqdr.circuit import Entangler
 from sqdr.deploy.heads.base import import_extra
 from sqdr.deploy.heads.braket_aws import BraketAwsHead
 from sqdr.deploy.heads.braket_local import BraketLocalHead
+from sqdr.deploy.heads.density_matrix import NAME as DENSITY_MATRIX
+from sqdr.deploy.heads.density_matrix import DensityMatrixHead
 from sqdr.deploy.heads.pennylane_device import PennyLaneHead
 from sqdr.deploy.heads.statevector import NAME as STATEVECTOR
 from sqdr.deploy.heads.statevector import StatevectorHead
@@ -35,7 +37,7 @@ ARN = "arn:"
 def list_devices() -> list[str]:
     """Return the device names that sqdr knows by itself; any PennyLane device, ARN or file comes on top."""
     quantum = [name for name in list_hardware() if packaged_hardware(name).kind != "loihi2"]
-    return [STATEVECTOR, *LOCAL, "pennylane:default.qubit", "pennylane:lightning.qubit", *quantum]
+    return [STATEVECTOR, DENSITY_MATRIX, *LOCAL, "pennylane:default.qubit", "pennylane:lightning.qubit", *quantum]
 
 
 def open_head(
@@ -54,14 +56,15 @@ def open_head(
         device: one of
 
             - ``local:sv``: the state vector in NumPy, which needs neither Braket nor PennyLane;
+            - ``local:dm``: the density matrix in NumPy, without noise (``local_dm`` has it);
             - ``local:braket-sv``, ``local:braket-dm``: Braket's simulators here, without noise;
             - ``pennylane:<name>``: any PennyLane device;
             - ``arn:aws:braket:...``: a device on Amazon Braket;
-            - the name or path of a hardware file (``braket_local_dm`` with its noise,
-              ``braket_sv1``, ``braket_iqm_garnet``).
+            - the name or path of a hardware file (``local_dm`` and ``braket_local_dm`` with
+              their noise, ``braket_sv1``, ``braket_iqm_garnet``).
         openqasm: the circuit as the exporter writes it, for Braket.
-        weights: (n_blocks, n_qubits, 3) radians, the same circuit's for PennyLane and ``local:sv``.
-        entangler: ``ring``, ``chain`` or ``none``, the same circuit's for PennyLane and ``local:sv``.
+        weights: (n_blocks, n_qubits, 3) radians, the same circuit's for PennyLane and NumPy.
+        entangler: ``ring``, ``chain`` or ``none``, the same circuit's for PennyLane and NumPy.
         n_qubits: qubits of the circuit.
         shots: shots of each circuit; None for exact expectations.
         seed: makes the shots repeatable on a local device; without effect on an exact run.
@@ -71,19 +74,34 @@ def open_head(
         BundleError: ``openqasm`` is not a circuit as the exporter writes it, or of another width.
         MissingDependencyError: Braket or PennyLane is not installed.
     """
-    head: StatevectorHead | PennyLaneHead | BraketLocalHead | BraketAwsHead
+    head: StatevectorHead | DensityMatrixHead | PennyLaneHead | BraketLocalHead | BraketAwsHead
     if device == STATEVECTOR:
         head = StatevectorHead(weights=weights, entangler=cast(Entangler, entangler), shots=shots, seed=seed)
+    elif device == DENSITY_MATRIX:
+        head = DensityMatrixHead(weights=weights, entangler=cast(Entangler, entangler), shots=shots, seed=seed)
     elif device.startswith(PENNYLANE):
         name = device.removeprefix(PENNYLANE)
         head = PennyLaneHead(name, weights=weights, entangler=cast(Entangler, entangler), shots=shots, seed=seed)
     elif isinstance(hardware := find_hardware(device), BraketLocal):
-        head = BraketLocalHead(openqasm, hardware, shots=shots, seed=seed)
+        head = _local_head(hardware, openqasm, weights, cast(Entangler, entangler), shots, seed)
     else:
         head = _aws_head(device, hardware, openqasm, shots, seed)
     if head.n_qubits != n_qubits:
         raise DeviceError(f"`n_qubits` must be the circuit's {head.n_qubits}, got {n_qubits}.")
     return head
+
+
+def _local_head(
+    hardware: BraketLocal,
+    openqasm: str,
+    weights: NDArray[np.float64],
+    entangler: Entangler,
+    shots: int | None,
+    seed: int | None,
+) -> BraketLocalHead | DensityMatrixHead:
+    if hardware.simulator == "sqdr_dm":
+        return DensityMatrixHead(weights=weights, entangler=entangler, hardware=hardware, shots=shots, seed=seed)
+    return BraketLocalHead(openqasm, hardware, shots=shots, seed=seed)
 
 
 def _aws_head(

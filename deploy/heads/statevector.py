@@ -17,7 +17,7 @@ from sqdr.deploy.heads.base import HeadBase, check_entangler, check_shots, check
 from sqdr.errors import DeviceError
 from sqdr.specification import MAX_LIGHTCONE_BLOCKS
 
-__all__ = ["StatevectorHead"]
+__all__ = ["StatevectorHead", "signed_sums"]
 
 NAME = "local:sv"
 MAX_QUBITS = 20
@@ -89,10 +89,10 @@ class StatevectorHead(HeadBase):
             return lightcone.expectations(angles, self._weights, self._entangler)
         table = self._probabilities(angles)
         if self._shots is None:
-            return _signed_sums(table, self.n_qubits)
+            return signed_sums(table, self.n_qubits)
         # Rounding leaves a sum that is not quite 1. Counts are summed as integers: no order of summation shows.
         counts = np.stack([self._rng.multinomial(self._shots, row / row.sum()) for row in table])
-        return _signed_sums(counts, self.n_qubits) / self._shots
+        return signed_sums(counts, self.n_qubits) / self._shots
 
     def _probabilities(self, angles: Floats) -> Floats:
         """(N, n_qubits, 3) -> (N, 2^n), the first qubit the most significant bit."""
@@ -176,7 +176,7 @@ def _cz_signs(n_qubits: int, entangler: Entangler) -> Floats:
     return np.asarray(1.0 - 2.0 * parity)
 
 
-def _signed_sums(table: NDArray[Any], n_qubits: int) -> NDArray[Any]:
+def signed_sums(table: NDArray[Any], n_qubits: int) -> NDArray[Any]:
     """(N, 2^n) -> (N, n): entries with the qubit at 0 less those with it at 1, from the marginals of two halves."""
     n_left = n_qubits // 2
     cube = table.reshape(len(table), 2**n_left, -1)

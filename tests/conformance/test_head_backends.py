@@ -18,6 +18,7 @@ from sqdr.head import counts_to_angles
 BACKENDS = [
     "fake",
     "local:sv",
+    "local:dm",
     "local:braket-sv",
     "local:braket-dm",
     "pennylane:default.qubit",

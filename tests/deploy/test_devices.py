@@ -11,6 +11,7 @@ from sqdr.deploy.fakes import FakeBraket
 from sqdr.deploy.heads import (
     BraketAwsHead,
     BraketLocalHead,
+    DensityMatrixHead,
     PennyLaneHead,
     StatevectorHead,
     list_devices,
@@ -39,6 +40,10 @@ def _open(device: str, *, n_qubits: int = 2, shots: int | None = None, **options
     [
         ("local:sv", None, StatevectorHead, "local:sv", "exact"),
         ("local:sv", 10, StatevectorHead, "local:sv", "sampled"),
+        ("local:dm", None, DensityMatrixHead, "local:dm", "exact"),
+        ("local:dm", 10, DensityMatrixHead, "local:dm", "sampled"),
+        ("local_dm", None, DensityMatrixHead, "local_dm", "noisy"),
+        ("local_dm", 10, DensityMatrixHead, "local_dm", "noisy"),
         ("local:braket-sv", None, BraketLocalHead, "local:braket-sv", "exact"),
         ("local:braket-dm", None, BraketLocalHead, "local:braket-dm", "exact"),
         ("local:braket-dm", 10, BraketLocalHead, "local:braket-dm", "sampled"),
@@ -102,7 +107,9 @@ def test_open_head_names_nearest_device(device: str, near: str) -> None:
 
 @pytest.mark.parametrize("device", ["", "?", "qiskit", "local:", "../x", "a\x00b", "x" * 5000])
 def test_open_head_lists_devices_when_unknown(device: str) -> None:
-    with pytest.raises(DeviceError, match=r"is unknown.*Known: local:sv, local:braket-sv, .*braket_iqm_garnet"):
+    with pytest.raises(
+        DeviceError, match=r"is unknown.*Known: local:sv, local:dm, local:braket-sv, .*braket_iqm_garnet"
+    ):
         _open(device)
 
 
@@ -135,6 +142,11 @@ def test_list_devices_opens_each() -> None:
         ("local:sv", {"shots": 2**31}, "`shots` must be 1 to 2147483647 on local:sv"),
         ("local:sv", {"shots": 0}, "`shots` must be a positive integer, or None"),
         ("local:sv", {"shots": True}, "`shots` must be a positive integer, or None"),
+        ("local:dm", {"n_qubits": 21, "shots": 10}, "`shots` take at most 20 qubits on local:dm, got 21"),
+        ("local:dm", {"shots": 2**31}, "`shots` must be 1 to 2147483647 on local:dm"),
+        ("local:dm", {"shots": 0}, "`shots` must be a positive integer, or None"),
+        ("local_dm", {"shots": 1000001}, "`shots` must be 1 to 1000000 on local_dm"),
+        ("local_dm", {"n_qubits": 1001}, "local_dm has 1000 qubits, the circuit needs 1001"),
         ("local:braket-sv", {"n_qubits": 27}, "has 26 qubits, the circuit needs 27"),
         ("local:braket-dm", {"n_qubits": 13}, "has 12 qubits, the circuit needs 13"),
         ("local:braket-sv", {"shots": 1000001}, "`shots` must be 1 to 1000000"),
@@ -151,13 +163,13 @@ def test_open_head_refuses_what_the_device_cannot_do(device: str, options: dict[
         _open(device, **options)
 
 
-@pytest.mark.parametrize("device", ["local:sv", "pennylane:default.qubit"])
+@pytest.mark.parametrize("device", ["local:sv", "local:dm", "local_dm", "pennylane:default.qubit"])
 def test_open_head_rejects_entangler_of_another_name(device: str) -> None:
     with pytest.raises(ConfigError, match="`entangler` must be one of ring, chain, none, got 'star'"):
         _open(device, entangler="star")
 
 
-@pytest.mark.parametrize("device", ["local:sv", "local:braket-sv", "pennylane:default.qubit", "braket_sv1"])
+@pytest.mark.parametrize("device", ["local:sv", "local_dm", "local:braket-sv", "pennylane:default.qubit", "braket_sv1"])
 def test_open_head_rejects_circuit_of_another_width(device: str) -> None:
     other = np.zeros((1, 3, 3))
     with pytest.raises(DeviceError, match="`n_qubits` must be the circuit's 3, got 2"):

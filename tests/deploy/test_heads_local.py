@@ -20,6 +20,7 @@ from sqdr.openqasm import to_openqasm
 
 EXACT = [
     "local:sv",
+    "local:dm",
     "local:braket-sv",
     "local:braket-dm",
     "pennylane:default.qubit",
@@ -139,7 +140,9 @@ def test_sampled_plugin_lies_within_5_sigma() -> None:
     _assert_within_5_sigma(found, _reference(weights, angles), SHOTS)
 
 
-@pytest.mark.parametrize("device", ["local:sv", "local:braket-sv", "braket_local_dm", "pennylane:default.qubit"])
+@pytest.mark.parametrize(
+    "device", ["local:sv", "local_dm", "local:braket-sv", "braket_local_dm", "pennylane:default.qubit"]
+)
 def test_seed_makes_shots_repeatable(device: str) -> None:
     weights, angles = _case()
     first, again = (_open(device, weights, shots=50, seed=3).expectations(angles) for _ in range(2))

@@ -96,12 +96,15 @@ def test_against_names_what_is_compared(bundle_path: Path, no_lava: None) -> Non
     assert [(row.source, row.target) for row in rows] == [("trained model", "local:sv")]
 
 
-def test_shots_of_a_noisy_device_are_compared_with_its_own_analytic_values(bundle_path: Path, no_lava: None) -> None:
-    report = verify_bundle(bundle_path, n_samples=2, against=("braket_local_dm",), shots=200)
+@pytest.mark.parametrize("device", ["braket_local_dm", "local_dm"])
+def test_shots_of_a_noisy_device_are_compared_with_its_own_analytic_values(
+    bundle_path: Path, no_lava: None, device: str
+) -> None:
+    report = verify_bundle(bundle_path, n_samples=2, against=(device,), shots=200)
     assert [(row.source, row.target, row.equal) for row in report.rows] == [
-        ("braket_local_dm, analytic", "braket_local_dm, 200 shots", True)
+        (f"{device}, analytic", f"{device}, 200 shots", True)
     ]
-    assert report.skipped[0].startswith("device 'braket_local_dm' is noisy")
+    assert report.skipped[0].startswith(f"device '{device}' is noisy")
 
 
 def test_device_that_may_cost_money_or_is_unknown_is_refused(bundle_path: Path, no_lava: None) -> None:

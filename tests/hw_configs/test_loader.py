@@ -9,7 +9,7 @@ from sqdr.errors import ConfigError, DeviceError
 from sqdr.hw_configs import BraketLocal, BraketQpu, BraketSimulator, Loihi2, list_hardware, load_hardware
 from sqdr.hw_configs.loader import packaged_hardware
 
-NAMES = ["braket_iqm_garnet", "braket_local_dm", "braket_local_sv", "braket_sv1", "loihi2_sim"]
+NAMES = ["braket_iqm_garnet", "braket_local_dm", "braket_local_sv", "braket_sv1", "local_dm", "loihi2_sim"]
 
 LOCAL = """\
 schema_version: 1

@@ -88,7 +88,7 @@ def test_gate_noise_names_nearest_key() -> None:
 
 def test_noise_is_rejected_when_simulator_is_state_vector() -> None:
     data = packaged_hardware("braket_local_sv").model_dump() | {"noise": NoiseModel().model_dump()}
-    with pytest.raises(ConfigError, match="`noise` needs `simulator: braket_dm`"):
+    with pytest.raises(ConfigError, match="`noise` needs `simulator: braket_dm` or `sqdr_dm`"):
         parse(BraketLocal, data, "test")
 
 

@@ -1,0 +1,85 @@
+"""The noisy circuit as real matrices on Pauli components: what does not depend on the sample, made once.
+
+A qubit's state is the real vector (1, x, y, z) of the expectations of I, X, Y and Z; a gate or a channel is
+a real 4 x 4 matrix on it (its Pauli transfer matrix), and a register's state is in the tensor product of
+these. The program is the exported one: for each block and qubit one upload gate and one trained gate,
+then the CZ gates in the entangler's order; after each gate, on each qubit that it acts on, a bit flip,
+then a depolarizing, then an amplitude damping channel.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sqdr.circuit import Entangler, entangler_pairs
+from sqdr.hw_configs import GateNoise, NoiseModel
+
+__all__ = ["CZ_TERMS", "NoisyCircuit", "channel", "rotation"]
+
+Floats = NDArray[np.float64]
+
+# CZ leaves I and Z of either qubit alone, and turns X and Y of one into X Z and Y Z. Of pairs it turns XX into
+# YY, YY into XX, XY into -YX and YX into -XY. This is a sum of four products, first qubit x second:
+# keep diagonal x keep diagonal + keep X, Y x swap I, Z + swap I, Z x keep X, Y + turn x turn.
+_DIAGONAL, _ACROSS, _SWAP, _TURN = np.zeros((4, 4, 4))
+_DIAGONAL[[0, 3], [0, 3]] = 1
+_ACROSS[[1, 2], [1, 2]] = 1
+_SWAP[[0, 3], [3, 0]] = 1
+_TURN[[2, 1], [1, 2]] = 1, -1
+CZ_TERMS: tuple[Floats, Floats] = (
+    np.stack([_DIAGONAL, _ACROSS, _SWAP, _TURN]),
+    np.stack([_DIAGONAL, _SWAP, _ACROSS, _TURN]),
+)
+"""(4, 4, 4) for the first and the second qubit: CZ is the sum over the leading axis of their products."""
+
+
+class NoisyCircuit:
+    """The circuit with its noise.
+
+    Attributes:
+        pairs: of the CZ gates of one block, in order.
+        after_cz: (4, 4), the noise on one qubit of a two-qubit gate.
+        trained: (n_blocks, n_qubits, 4, 4), from right after the upload gate to right before the CZ gates:
+            the upload's noise, the trained gate, and its noise.
+        readout: (n_qubits, 2, 4), from right before the last CZ gates to the probabilities of 0 and 1. The CZ
+            gates themselves commute with Z; their noise does not.
+    """
+
+    def __init__(self, weights: Floats, entangler: Entangler, noise: NoiseModel) -> None:
+        """Make the matrices of checked weights (n_blocks, n_qubits, 3) in radians."""
+        self.n_blocks, self.n_qubits = weights.shape[:2]
+        self.pairs = entangler_pairs(self.n_qubits, entangler)
+        self.after_cz = channel(noise.two_qubit_gate)
+        after_one = channel(noise.one_qubit_gate)
+        self.trained = after_one @ rotation(weights) @ after_one
+        degrees = np.bincount(np.array(self.pairs, dtype=np.int64).ravel(), minlength=self.n_qubits)
+        measured = np.array([[0.5, 0, 0, 0.5], [0.5, 0, 0, -0.5]])
+        self.readout: Floats = np.stack([measured @ np.linalg.matrix_power(self.after_cz, d) for d in degrees])
+
+
+def channel(rates: GateNoise) -> Floats:
+    """Return the three channels after a gate, (4, 4).
+
+    The channels are those of ``braket.circuits.noises``: bit flip p keeps X and scales Y, Z by 1 - 2p;
+    depolarizing p scales X, Y, Z by 1 - 4p/3; amplitude damping g scales X, Y by sqrt(1 - g), Z by 1 - g, and
+    adds g to Z.
+    """
+    flipped, mixed, damped = 1 - 2 * rates.bit_flip, 1 - 4 * rates.depolarizing / 3, 1 - rates.amplitude_damping
+    across = mixed * np.sqrt(damped)
+    matrix: Floats = np.diag([1, across, across * flipped, mixed * flipped * damped])
+    matrix[3, 0] = rates.amplitude_damping
+    return matrix
+
+
+def rotation(angles: Floats) -> Floats:
+    """(..., 3) radians -> (..., 4, 4): ``Rot(phi, theta, omega) = RZ(omega) RY(theta) RZ(phi)``."""
+    cos_phi, cos_theta, cos_omega = np.moveaxis(np.cos(angles), -1, 0)
+    sin_phi, sin_theta, sin_omega = np.moveaxis(np.sin(angles), -1, 0)
+    matrix = np.zeros((*angles.shape[:-1], 4, 4))
+    matrix[..., 0, 0] = 1
+    # After RY RZ the images of X, Y and Z lie at x and y; RZ(omega) turns these two.
+    columns = ((cos_theta * cos_phi, sin_phi), (-cos_theta * sin_phi, cos_phi), (sin_theta, 0.0))
+    for column, (x, y) in enumerate(columns, start=1):
+        matrix[..., 1, column] = cos_omega * x - sin_omega * y
+        matrix[..., 2, column] = sin_omega * x + cos_omega * y
+    matrix[..., 3, 1], matrix[..., 3, 2], matrix[..., 3, 3] = -sin_theta * cos_phi, sin_theta * sin_phi, cos_theta
+    return matrix
