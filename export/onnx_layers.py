@@ -6,16 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from sqdr.deploy.encoders.integer.network import IntegerLayer, integer_layers
+from sqdr.deploy.encoders.integer.neuron import ACTIVATION_SHIFT, DECAY_UNITY, STATE_LIMIT
 from sqdr.errors import BundleError, ExportError
 from sqdr.netx import NetxLayer
 from sqdr.specification import CodingSpec
 
-__all__ = ["DECAY_UNITY", "STATE_LIMIT", "STATE_SCALE", "StateRange", "numbered_layers", "state_range"]
+__all__ = ["STATE_SCALE", "StateRange", "numbered_layers", "state_range"]
 
-DECAY_UNITY = 1 << 12
-STATE_LIMIT = 1 << 23
 # Lava shifts synaptic sums, biases and thresholds left by 6 bits.
-STATE_SCALE = 1 << 6
+STATE_SCALE = 1 << ACTIVATION_SHIFT
 
 
 @dataclass(frozen=True, kw_only=True)

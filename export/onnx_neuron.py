@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sqdr.deploy.encoders.integer.network import IntegerLayer
+from sqdr.deploy.encoders.integer.neuron import DECAY_UNITY, STATE_LIMIT
 from sqdr.export.onnx_graph import OnnxGraph, TensorSpec
-from sqdr.export.onnx_layers import DECAY_UNITY, STATE_LIMIT, STATE_SCALE, StateRange
+from sqdr.export.onnx_layers import STATE_SCALE, StateRange
 
 __all__ = ["scan_body"]
 

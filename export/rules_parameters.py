@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sqdr.deploy.encoders.integer.network import dense_weight_in_lava
+from sqdr.deploy.encoders.integer.network import MAX_DELAY, dense_weight_in_lava
 from sqdr.export.network import Found, Network, parameter, with_weights
 
 __all__ = ["PARAMETER_RULES"]
@@ -17,8 +17,6 @@ __all__ = ["PARAMETER_RULES"]
 # A signed weight of b bits counts twice, so that it spans [-2^b, 2^b - 2]: lava/proc/dense/process.py, sign_mode.
 # SLAYER quantises to the same step, 2/64 with 1/64 as its unit.
 WEIGHT_STEP = 2
-# netx clamps longer delays and only warns: lava/lib/dl/netx/hdf5.py create_dense.
-MAX_NETX_DELAY = 62
 # netx scales every bias by 2 to this power: lava/lib/dl/netx/hdf5.py get_neuron_params.
 BIAS_EXPONENT = 6
 # SLAYER holds thresholds as multiples of 1/64.
@@ -150,7 +148,7 @@ def bias_fits(network: Network) -> Found:
 
 def delay_fits(network: Network) -> Found:
     """Netx ignores conv delays and clamps dense ones at 62; Lava refuses negative ones when it is built."""
-    limit = min((1 << network.hardware.delay_bits.value) - 1, MAX_NETX_DELAY)
+    limit = min((1 << network.hardware.delay_bits.value) - 1, MAX_DELAY)
     for index, layer in enumerate(network.layers):
         if layer.delay is None or not layer.delay.any():
             continue

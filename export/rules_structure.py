@@ -4,15 +4,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from sqdr.deploy.encoders.integer.network import MAX_CONV_SIZE
 from sqdr.export.network import Found, Network, parameter, with_weights
 from sqdr.netx import NetxLayer
 
 __all__ = ["STRUCTURE_RULES"]
 
 SUPPORTED = ("input", "conv", "dense", "flatten")
-# Lava keeps a convolution's kernel size, stride, padding, dilation and groups in int8 and lets a larger
-# number wrap around: lava-nc 0.10.0, lava/proc/conv/models.py.
-MAX_CONV_SIZE = 127
 DECAYS_AND_THRESHOLD = ("iDecay", "vDecay", "vThMant")
 # netx reads none of these, and Lava's neuron has no refractory period: any other value changes nothing there.
 # lava-dl 0.6.0, lava/lib/dl/netx/hdf5.py get_neuron_params.

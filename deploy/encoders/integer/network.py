@@ -22,8 +22,9 @@ from sqdr.deploy.encoders.integer.synapse import MAX_SUM, conv_shape
 from sqdr.errors import BundleError
 from sqdr.netx import NetxLayer
 
-__all__ = ["IntegerLayer", "dense_weight_in_lava", "integer_layers"]
+__all__ = ["MAX_CONV_SIZE", "MAX_DELAY", "IntegerLayer", "dense_weight_in_lava", "integer_layers"]
 
+# netx clamps longer delays and only warns: lava-dl 0.6.0, netx/hdf5.py create_dense.
 MAX_DELAY = 62
 # Lava wraps a current once and keeps it in int32, to which a voltage and a bias are added.
 MAX_CURRENT = (1 << 31) - 4 * STATE_LIMIT
