@@ -3,7 +3,6 @@
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,27 +10,17 @@ import pytest
 
 import sqdr.deploy.fakes
 from sqdr.deploy.fakes import FakeBraket
-from sqdr.deploy.fakes.braket_devices import qpu_capabilities, simulator_capabilities
+from sqdr.hw_configs import load_hardware
 from sqdr.openqasm import to_openqasm
 
+pytest_plugins = ["sqdr.deploy.fakes.pytest_plugin"]
+
 ENDED = ("COMPLETED", "FAILED", "CANCELLED")
-# Not in FakeBraket.environment(), but a developer's machine may have them.
-OTHER_VARIABLES = (
-    "AWS_PROFILE",
-    "AWS_SESSION_TOKEN",
-    "AMZN_BRAKET_TASK_RESULTS_S3_URI",
-    "AMZN_BRAKET_JOB_TOKEN",
-)
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBraket]:
-    for name in OTHER_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    with FakeBraket() as service:
-        for key, value in service.environment().items():
-            monkeypatch.setenv(key, value)
-        yield service
+def fake(fake_braket: FakeBraket) -> FakeBraket:
+    return fake_braket
 
 
 def _program() -> Any:
@@ -60,30 +49,59 @@ def test_module_exports_only_names_it_has() -> None:
     assert all(hasattr(sqdr.deploy.fakes, name) for name in sqdr.deploy.fakes.__all__)
 
 
-def test_capabilities_pass_the_schemas_of_the_sdk() -> None:
-    from braket.device_schema.iqm import IqmDeviceCapabilities
-    from braket.device_schema.simulators import GateModelSimulatorDeviceCapabilities
-
-    qpu = IqmDeviceCapabilities.parse_raw(qpu_capabilities())
-    simulator = GateModelSimulatorDeviceCapabilities.parse_raw(simulator_capabilities())
-    assert (qpu.paradigm.qubitCount, simulator.paradigm.qubitCount) == (20, 34)
-    graph = qpu.paradigm.connectivity.connectivityGraph
-    # 4 x 5 lattice: 3 * 5 + 4 * 4 edges, each listed from both ends.
-    assert sum(len(near) for near in graph.values()) == 2 * 31
-    assert all(qubit in graph[other] for qubit, near in graph.items() for other in near)
-
-
 def test_sdk_reads_devices(fake: FakeBraket) -> None:
-    qpu, simulator = _device(fake.qpu_arn), _device(fake.simulator_arn)
-    assert (qpu.name, qpu.status, qpu.type.value, qpu.provider_name) == ("Garnet", "ONLINE", "QPU", "IQM")
+    lattice, ions, simulator = (_device(arn) for arn in (fake.qpu_arn, fake.ion_arn, fake.simulator_arn))
+    assert (lattice.name, lattice.status, lattice.type.value, lattice.provider_name) == (
+        "Garnet",
+        "ONLINE",
+        "QPU",
+        "IQM",
+    )
     assert (simulator.name, simulator.type.value) == ("SV1", "SIMULATOR")
-    assert qpu.topology_graph.number_of_edges() == 2 * 31
+    assert (ions.name, ions.provider_name) == ("Forte 1", "IonQ")
+    assert [device.properties.paradigm.qubitCount for device in (lattice, ions, simulator)] == [20, 36, 34]
+    for device, price, unit in ((lattice, 0.00145, "shot"), (ions, 0.08, "shot"), (simulator, 0.075, "minute")):
+        service = device.properties.service
+        assert (service.deviceCost.price, service.deviceCost.unit) == (price, unit)
+        assert service.deviceLocation
+        assert len(service.executionWindows) == 1
+        assert device.queue_depth().quantum_tasks
+
+
+def test_lattice_is_that_of_the_hardware_file(fake: FakeBraket) -> None:
+    properties = _device(fake.qpu_arn).properties
+    graph = properties.paradigm.connectivity.connectivityGraph
+    assert not properties.paradigm.connectivity.fullyConnected
+    hardware = load_hardware("braket_iqm_garnet")
+    lengths = [row.length for row in hardware.lattice.value]
+    assert sum(lengths) == len(graph) == 20
+    assert (graph["1"], graph["2"], graph["20"]) == (["2", "4"], ["1", "5"], ["16", "19"])
+    assert all(qubit in graph[other] for qubit, near in graph.items() for other in near)
+    # within rows, and between rows of 2, 5, 5, 5 and 3
+    assert sum(map(len, graph.values())) == 2 * ((1 + 4 + 4 + 4 + 2) + (2 + 5 + 5 + 3))
+    assert set(properties.standardized.oneQubitProperties) == set(graph)
+    assert len(properties.standardized.twoQubitProperties) == 30
+    assert properties.paradigm.nativeGateSet == list(hardware.native_gates.value)
+    sets = properties.action["braket.ir.openqasm.program_set"]
+    assert sets.maximumExecutables == hardware.program_sets.max_circuits.value == 100
+    assert sets.maximumTotalShots == 1_000_000
+
+
+def test_ions_are_all_connected_and_take_neither_cz_nor_u(fake: FakeBraket) -> None:
+    properties = _device(fake.ion_arn).properties
+    assert properties.paradigm.connectivity.fullyConnected
+    assert properties.provider.fidelity["2Q"]["mean"] < properties.provider.fidelity["1Q"]["mean"] < 1
+    assert not {"cz", "U", "u"} & set(properties.action["braket.ir.openqasm.program"].supportedOperations)
+    assert "braket.ir.openqasm.program_set" not in properties.action
 
 
 def test_sdk_finds_devices(fake: FakeBraket) -> None:
-    from braket.aws import AwsSession
+    from braket.aws import AwsDevice, AwsSession
 
-    assert {found["deviceName"] for found in AwsSession().search_devices()} == {"SV1", "Garnet"}
+    fake.set_status(fake.ion_arn, "OFFLINE")
+    assert {found["deviceName"] for found in AwsSession().search_devices()} == {"SV1", "Garnet", "Forte 1"}
+    online = AwsDevice.get_devices(types=["QPU"], statuses=["ONLINE"])
+    assert {device.name for device in online} == {"Garnet"}
 
 
 def test_sdk_runs_task_with_shots(fake: FakeBraket) -> None:
@@ -228,6 +246,6 @@ def test_fake_listens_on_loopback_only_and_stops() -> None:
         assert url.startswith("http://127.0.0.1:")
         request = urllib.request.Request(f"{url}/devices", data=b"{}", method="POST")
         with urllib.request.urlopen(request, timeout=5) as answer:
-            assert len(json.load(answer)["devices"]) == 2
+            assert len(json.load(answer)["devices"]) == 3
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"{url}/devices", timeout=5)
