@@ -1,7 +1,10 @@
 """Split inference: open a bundle with an encoder and a quantum device, and classify images."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,15 +15,17 @@ from numpy.typing import NDArray
 
 from sqdr.backends import EncoderBackend, HeadBackend
 from sqdr.bundle import Bundle
-from sqdr.coding import check_images
+from sqdr.coding import check_images, encode_images
+from sqdr.deploy.braket.options import BraketOptions
 from sqdr.deploy.bridge import Bridge, Passed, StageTimes
+from sqdr.deploy.heads.braket_aws import BraketAwsHead
 from sqdr.deploy.heads.devices import open_head
 from sqdr.errors import BackendError, ConfigError, NotEqualError
 from sqdr.golden_check import check_golden_spikes
-from sqdr.head import counts_to_angles
+from sqdr.head import counts_to_angles, readout
 from sqdr.plugins import load_plugin
 
-__all__ = ["Pipeline", "Prediction", "Predictions", "open_bundle"]
+__all__ = ["Pipeline", "Prediction", "Predictions", "model_id", "open_bundle"]
 
 # Small enough for results to flow early and for both sides to overlap.
 CHUNK_SAMPLES = 16
@@ -96,11 +101,24 @@ class Pipeline:
         self._is_open = False
         self._stack.close()
 
-    def predict(self, images: NDArray[np.uint8]) -> Predictions:
+    @property
+    def takes_all_at_once(self) -> bool:
+        """Whether the head is given all spike counts together, to pack their circuits into few tasks."""
+        return self.head.is_paid
+
+    def predict(
+        self,
+        images: NDArray[np.uint8],
+        *,
+        sample_ids: Sequence[str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Predictions:
         """Classify images.
 
         Args:
             images: (N, C, H, W) uint8, or (N, H, W) for one channel.
+            sample_ids: names for a journal and its messages.
+            progress: told how many images the encoder is through with, of how many.
 
         Raises:
             ShapeError: not the model's image size or channels.
@@ -108,7 +126,15 @@ class Pipeline:
             BackendError: the pipeline is not open.
         """
         checked = check_images(images, self.bundle.manifest.model.encoder.input_shape)
-        passed = list(self._run(checked[i : i + CHUNK_SAMPLES] for i in range(0, len(checked), CHUNK_SAMPLES)))
+        chunks = [checked[i : i + CHUNK_SAMPLES] for i in range(0, len(checked), CHUNK_SAMPLES)]
+        if self.takes_all_at_once:
+            passed = [self._run_at_once(chunks, sample_ids, progress)]
+        else:
+            passed = []
+            for chunk in self._run(iter(chunks)):
+                passed.append(chunk)
+                if progress is not None:
+                    progress(min(len(passed) * CHUNK_SAMPLES, len(checked)), len(checked))
         logits = np.concatenate([chunk.logits for chunk in passed])
         return Predictions(
             counts=np.concatenate([chunk.counts for chunk in passed]),
@@ -148,11 +174,43 @@ class Pipeline:
             yield np.stack(waiting)
 
     def _run(self, chunks: Iterable[NDArray[np.uint8]]) -> Iterator[Passed]:
-        if not self._is_open:  # the golden samples were not checked
-            raise BackendError("the pipeline is not open. Use it in a `with` statement.")
+        self._check_open()
         bridge = Bridge(self.encoder, self.head, self.bundle.manifest.model, self._parameters)
         self.seconds = bridge.times
         return bridge.run(chunks)
+
+    def _run_at_once(
+        self,
+        chunks: Sequence[NDArray[np.uint8]],
+        sample_ids: Sequence[str] | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> Passed:
+        """Encode all, then run all circuits."""
+        self._check_open()
+        spec, times = self.bundle.manifest.model, StageTimes()
+        self.seconds, start = times, time.perf_counter()
+        encoded, n_images = [], sum(map(len, chunks))
+        for chunk in chunks:
+            begun = time.perf_counter()
+            spikes = encode_images(chunk, spec.coding)
+            coded = time.perf_counter()
+            encoded.append(self.encoder.encode(spikes))
+            times.coding += coded - begun
+            times.encoder += time.perf_counter() - coded
+            if progress is not None:
+                progress(sum(map(len, encoded)), n_images)
+        counts = np.concatenate(encoded)
+        begun = time.perf_counter()
+        angles = counts_to_angles(counts, spec.coding.n_steps, self._parameters.scale_rad, spec.head)
+        if sample_ids is not None and hasattr(self.head, "name_samples"):
+            self.head.name_samples(angles, sample_ids)
+        expectations = self.head.expectations(angles)
+        times.head, times.total = time.perf_counter() - begun, time.perf_counter() - start
+        return Passed(counts, expectations, readout(expectations, self._parameters, spec.head))
+
+    def _check_open(self) -> None:
+        if not self._is_open:  # the golden samples were not checked
+            raise BackendError("the pipeline is not open. Use it in a `with` statement.")
 
     def _check_golden(self) -> None:
         """Refuse to serve if a backend does not reproduce the bundle's golden samples."""
@@ -169,6 +227,13 @@ class Pipeline:
             )
 
 
+def model_id(bundle: Bundle) -> str:
+    """Return what tells a deployed model from others: the SHA-256 of its encoder, circuit and head."""
+    files = bundle.manifest.files
+    parts = {name: files[name].sha256 for name in ("encoder.net", "circuit.qasm", "head.safetensors")}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
 def open_bundle(
     path: str | Path,
     *,
@@ -176,6 +241,8 @@ def open_bundle(
     device: str = "local:braket-sv",
     shots: int | None = None,
     seed: int | None = None,
+    journal: str | Path | None = None,
+    braket: Callable[[Bundle], BraketOptions] | None = None,
     **encoder_options: Any,
 ) -> Pipeline:
     """Open a bundle for split inference; use the result as a context manager.
@@ -189,6 +256,9 @@ def open_bundle(
         shots: per circuit; 0 for exact expectations where the device has them. None means 0 on a free
             device; a device that may cost money needs a number.
         seed: of sampling, where the device takes one.
+        journal: the file that keeps what was submitted to Amazon Braket and paid for; needed there, see
+            `sqdr.deploy.braket.journal`.
+        braket: makes all options of a run on Amazon Braket from the opened bundle, instead of ``journal``.
         encoder_options: passed to the encoder backend, for example ``timeout_s`` for ``lava``.
 
     Raises:
@@ -202,6 +272,11 @@ def open_bundle(
     with contextlib.ExitStack() as stack:
         bundle = stack.enter_context(Bundle.open(path))
         head_spec = bundle.manifest.model.head
+        if braket is None and journal is not None:
+            place = Path(journal)
+            options: BraketOptions | None = BraketOptions(journal=place, model=model_id(bundle))
+        else:
+            options = None if braket is None else braket(bundle)
         head = open_head(
             device,
             openqasm=bundle.circuit(),
@@ -210,11 +285,16 @@ def open_bundle(
             n_qubits=head_spec.n_qubits,
             shots=int(shots) if shots else None,
             seed=seed,
+            braket=options,
         )
         if head.is_paid and shots is None:
             raise ConfigError(
                 f"device '{head.name}' may cost money for every circuit: say how many `shots` each image takes "
                 "(0 for exact, on a simulator)."
+            )
+        if head.is_paid and options is None and isinstance(head, BraketAwsHead):
+            raise ConfigError(
+                f"device '{head.name}' may cost money: name a `journal` file, which keeps what was paid for."
             )
         started = load_plugin("sqdr.encoders", encoder).from_bundle(bundle, **encoder_options)
         stack.pop_all()

@@ -15,11 +15,12 @@ from sqdr.errors import StorageError
 from sqdr.plugins import missing
 from sqdr.storage import storage_errors, write_atomically
 
-__all__ = ["ResultFormat", "ResultWriter", "confusion_matrix", "draw_confusion", "open_results"]
+__all__ = ["ResultFormat", "ResultWriter", "check_no_results", "confusion_matrix", "draw_confusion", "open_results"]
 
 ResultFormat = Literal["jsonl", "parquet"]
 SUMMARY = "summary.json"
 PARTIAL = "results.partial.jsonl"
+NAMES = ("results.jsonl", "results.parquet", SUMMARY, PARTIAL)
 
 
 class ResultWriter:
@@ -71,6 +72,19 @@ class ResultWriter:
         return final
 
 
+def check_no_results(folder: Path, *, overwrite: bool = False) -> None:
+    """Check that no results are in the way.
+
+    Raises:
+        StorageError: the folder holds earlier results, whole or broken off, and ``overwrite`` is not set.
+    """
+    with storage_errors(folder):
+        # a run that broke off before its first row left nothing to keep
+        earlier = [path.name for path in map(folder.joinpath, NAMES) if path.exists() and path.stat().st_size]
+    if earlier and not overwrite:
+        raise StorageError(f"{folder} holds {earlier[0]} already. Choose another --out, or add --overwrite.")
+
+
 @contextlib.contextmanager
 def open_results(folder: Path, form: ResultFormat, *, overwrite: bool = False) -> Iterator[ResultWriter]:
     """Yield a writer into ``folder``.
@@ -82,15 +96,10 @@ def open_results(folder: Path, form: ResultFormat, *, overwrite: bool = False) -
     """
     if form == "parquet":
         _pyarrow()
-    with storage_errors(folder):
-        names = ("results.jsonl", "results.parquet", SUMMARY, PARTIAL)
-        # a run that broke off before its first row left nothing to keep
-        earlier = [path.name for path in map(folder.joinpath, names) if path.exists() and path.stat().st_size]
-    if earlier and not overwrite:
-        raise StorageError(f"{folder} holds {earlier[0]} already. Choose another --out, or add --overwrite.")
+    check_no_results(folder, overwrite=overwrite)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (*names, "confusion.png"):
+        for name in (*NAMES, "confusion.png"):
             (folder / name).unlink(missing_ok=True)
     writer = ResultWriter(folder, form)
     try:

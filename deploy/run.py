@@ -1,6 +1,6 @@
-"""One batch of split inference, from input to result files."""
+"""One batch of split inference, from input to result files; what was broken off is taken up again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,17 +8,27 @@ from typing import Any
 
 import numpy as np
 
+from sqdr.bundle import Bundle
+from sqdr.data import Images
+from sqdr.deploy.braket.options import BraketOptions
 from sqdr.deploy.inputs import read_input
-from sqdr.deploy.pipeline import open_bundle
+from sqdr.deploy.pipeline import Pipeline, Prediction, model_id, open_bundle
 from sqdr.deploy.plan.cost import parse_budget
 from sqdr.deploy.plan.planner import check_run_budget
-from sqdr.deploy.results import ResultFormat, confusion_matrix, draw_confusion, open_results
+from sqdr.deploy.results import check_no_results, confusion_matrix, draw_confusion, open_results
+from sqdr.deploy.run_request import RunRequest, read_request, write_request
 from sqdr.errors import ConfigError, DataError
+from sqdr.storage import storage_errors
+from sqdr.strict import parse
 
-__all__ = ["run_bundle"]
+__all__ = ["Progress", "resume_run", "run_bundle"]
 
 TAKE_TIMEOUT = ("lava", "onnx")
 TAKE_THREADS = ("integer", "onnx")
+JOURNAL = "journal.sqlite"
+
+Progress = Callable[[int, int, str], None]
+"""Told how many are done, how many there are, and of what."""
 
 
 def run_bundle(
@@ -26,105 +36,213 @@ def run_bundle(
     source: str,
     out: str | Path,
     *,
-    encoder: str = "lava",
-    device: str = "local:braket-sv",
-    shots: int | None = None,
-    seed: int | None = None,
-    limit: int | None = None,
-    form: ResultFormat = "jsonl",
-    timeout_s: float | None = None,
-    n_threads: int | None = None,
-    budget_usd: Any = None,
-    data_root: Path | None = None,
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    on_interrupt: Callable[[int], bool] | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Classify ``source`` and write ``results.<form>``, ``summary.json`` and ``confusion.png`` to ``out``.
 
-    The picture needs labels and matplotlib (extra ``results``); it is left out without them.
+    The picture needs labels and matplotlib (extra ``results``); it is left out without them. ``run.json`` keeps what
+    was asked for, and a paid device's ``journal.sqlite`` what it was paid for: see `resume_run`.
 
     Args:
         bundle: folder or ``.sqdr`` file.
         source: see `sqdr.deploy.inputs.read_input`.
         out: the folder for the results.
-        encoder: name of the encoder backend.
-        device: see `sqdr.deploy.pipeline.open_bundle`.
-        shots: per image; 0 for exact expectations, which is also what None means on a free device.
-        seed: of sampling.
-        limit: only the first images.
-        form: ``jsonl`` or ``parquet``.
-        timeout_s: for each call to an encoder that takes one.
-        n_threads: of an encoder that takes them, 0 for all cores; None for its own choice.
-        budget_usd: refuse, before any call, a run whose estimate (`sqdr.deploy.plan`) is over it.
-        data_root: where data sets are.
-        overwrite: replace earlier results.
-        progress: called after each image with how many are done and how many there are.
+        overwrite: replace earlier results. A journal is never replaced.
+        progress: told how it goes.
+        on_interrupt: asked at Ctrl-C with the number of unfinished quantum tasks whether to cancel them; without it
+            they go on and can be picked up.
+        options: the other fields of `sqdr.deploy.run_request.RunRequest`.
 
     Returns:
         What ``summary.json`` holds.
+
+    Raises:
+        ConfigError: an option is unknown or out of range.
+        SqdrError: as the encoder, the device, the input and the folder have it.
     """
-    parse_budget(budget_usd)  # a mistake in it shows before anything is opened
-    options = _options(encoder, timeout_s, n_threads)
-    pipeline = open_bundle(bundle, encoder=encoder, device=device, shots=shots, seed=seed, **options)
-    manifest = pipeline.bundle.manifest
+    options["budget_usd"] = parse_budget(options.get("budget_usd"))
+    if options.get("data_root") is not None:
+        options["data_root"] = str(options["data_root"])
+    request = parse(RunRequest, {"bundle": str(bundle), "source": source, **options}, "run")
+    check_no_results(Path(out), overwrite=overwrite)
+    return _run(request, Path(out), progress, on_interrupt)
+
+
+def resume_run(
+    out: str | Path,
+    *,
+    progress: Progress | None = None,
+    on_interrupt: Callable[[int], bool] | None = None,
+    **changes: Any,
+) -> dict[str, Any]:
+    """Take up the run of a folder again: what its journal holds is neither run nor paid for again.
+
+    Args:
+        out: the folder of an earlier `run_bundle`.
+        progress: told how it goes.
+        on_interrupt: as of `run_bundle`.
+        changes: fields of `sqdr.deploy.run_request.RunRequest` to change, such as ``budget_usd`` or
+            ``has_canary``; None leaves one as it was.
+
+    Returns:
+        What ``summary.json`` holds.
+
+    Raises:
+        StorageError: no run in this folder.
+        ConfigError: its ``run.json`` is damaged, or a change is out of range.
+        SqdrError: as `run_bundle`.
+    """
+    earlier = read_request(Path(out)).model_dump()
+    changes["budget_usd"] = parse_budget(changes.get("budget_usd"))
+    wanted = {name: value for name, value in changes.items() if value is not None}
+    return _run(parse(RunRequest, {**earlier, **wanted}, "run"), Path(out), progress, on_interrupt)
+
+
+def _run(
+    request: RunRequest, out: Path, progress: Progress | None, on_interrupt: Callable[[int], bool] | None
+) -> dict[str, Any]:
+    tell = progress or (lambda done, total, what: None)
+    pipeline = open_bundle(
+        request.bundle,
+        encoder=request.encoder,
+        device=request.device,
+        shots=request.shots,
+        seed=request.seed,
+        braket=lambda bundle: _braket_options(request, bundle, out, tell, on_interrupt),
+        **_encoder_options(request),
+    )
     with pipeline.bundle:
-        images = read_input(source, manifest.model.encoder.input_shape, data_root)
-        images = images[:limit] if limit is not None else images
-        if budget_usd is not None:
-            check_run_budget(device, shots=shots or 0, n_images=len(images), budget_usd=budget_usd)
-        n_classes = len(manifest.class_names)
-        if images.labels is not None and images.labels.max() >= n_classes:
-            raise DataError(f"{source} has the label {images.labels.max()}, the model only {n_classes} classes.")
+        images = _images(request, pipeline.bundle)
+        if request.budget_usd is not None:
+            check_run_budget(
+                request.device, shots=request.shots or 0, n_images=len(images), budget_usd=request.budget_usd
+            )
         # the backends start first: if one fails, earlier results are still there
-        with pipeline, open_results(Path(out), form, overwrite=overwrite) as writer:
-            predicted = []
-            for index, prediction in enumerate(pipeline.stream(images.images)):
-                label = None if images.labels is None else int(images.labels[index])
-                writer.write(images.sample_ids[index], prediction, label)
-                predicted.append(prediction.predicted)
-                if progress is not None:
-                    progress(len(predicted), len(images))
-            accuracy = None
-            if images.labels is not None:
-                matrix = confusion_matrix(images.labels, np.array(predicted), n_classes)
-                accuracy = float(np.trace(matrix) / matrix.sum())
-                title = f"{source} on {device}: {accuracy:.4f}"
-                if find_spec("matplotlib") is not None:  # never lose results for want of a picture
-                    draw_confusion(matrix, manifest.class_names, Path(out) / "confusion.png", title)
-            report = pipeline.head.report()
-            summary = {
-                "bundle": str(bundle),
-                "input": source,
-                "n_samples": len(images),
-                "accuracy": accuracy,
-                "encoder": pipeline.encoder.name,
-                "device": device,
-                "head_kind": pipeline.head.accuracy,
-                "shots": shots or 0,
-                "seed": seed,
-                "n_circuits": report.n_circuits,
-                "n_shots": report.n_shots,
-                "cost_usd": None if report.cost_usd is None else str(report.cost_usd),
-                "seconds": {name: round(value, 3) for name, value in asdict(pipeline.seconds).items()},
-                "results": str(Path(out) / f"results.{form}"),
-            }
-            writer.finish(summary)
+        with pipeline:
+            with storage_errors(out):
+                out.mkdir(parents=True, exist_ok=True)
+            write_request(out, _absolute(request))
+            with open_results(out, request.form, overwrite=True) as writer:
+                predicted = []
+                for index, prediction in enumerate(_predictions(pipeline, images, tell)):
+                    label = None if images.labels is None else int(images.labels[index])
+                    writer.write(images.sample_ids[index], prediction, label)
+                    predicted.append(prediction.predicted)
+                accuracy = _accuracy(request, pipeline.bundle, images, np.array(predicted), out)
+                summary = _summary(request, pipeline, len(images), accuracy, out)
+                writer.finish(summary)
     return summary
 
 
-def _options(encoder: str, timeout_s: float | None, n_threads: int | None) -> dict[str, Any]:
+def _absolute(request: RunRequest) -> RunRequest:
+    """Return the request with paths that hold in any working folder."""
+    paths = {
+        name: str(Path(value).resolve())
+        for name in ("bundle", "source", "data_root", "journal")
+        if (value := getattr(request, name)) is not None and Path(value).exists()
+    }
+    return request.model_copy(update=paths)
+
+
+def _predictions(pipeline: Pipeline, images: Images, tell: Progress) -> Iterator[Prediction]:
+    """Yield one prediction after another: as they come, or of a head that packs circuits, all at the end."""
+    if not pipeline.takes_all_at_once:
+        for done, prediction in enumerate(pipeline.stream(images.images), start=1):
+            yield prediction
+            tell(done, len(images), "classifying")
+        return
+    found = pipeline.predict(
+        images.images, sample_ids=images.sample_ids, progress=lambda done, total: tell(done, total, "encoding")
+    )
+    for row in zip(found.counts, found.expectations, found.logits, found.predicted.tolist(), strict=True):
+        yield Prediction(*row)
+
+
+def _images(request: RunRequest, bundle: Bundle) -> Images:
+    data_root = None if request.data_root is None else Path(request.data_root)
+    images = read_input(request.source, bundle.manifest.model.encoder.input_shape, data_root)
+    images = images[: request.limit] if request.limit is not None else images
+    n_classes = len(bundle.manifest.class_names)
+    if images.labels is not None and images.labels.max() >= n_classes:
+        raise DataError(f"{request.source} has the label {images.labels.max()}, the model only {n_classes} classes.")
+    return images
+
+
+def _accuracy(
+    request: RunRequest, bundle: Bundle, images: Images, predicted: np.ndarray[Any, Any], out: Path
+) -> float | None:
+    """Return the accuracy and draw the confusion matrix; None without labels."""
+    if images.labels is None:
+        return None
+    names = bundle.manifest.class_names
+    matrix = confusion_matrix(images.labels, predicted, len(names))
+    accuracy = float(np.trace(matrix) / matrix.sum())
+    if find_spec("matplotlib") is not None:  # never lose results for want of a picture
+        title = f"{request.source} on {request.device}: {accuracy:.4f}"
+        draw_confusion(matrix, names, out / "confusion.png", title)
+    return accuracy
+
+
+def _summary(
+    request: RunRequest, pipeline: Pipeline, n_samples: int, accuracy: float | None, out: Path
+) -> dict[str, Any]:
+    report = pipeline.head.report()
+    return {
+        "bundle": request.bundle,
+        "input": request.source,
+        "n_samples": n_samples,
+        "accuracy": accuracy,
+        "encoder": pipeline.encoder.name,
+        "device": request.device,
+        "head_kind": pipeline.head.accuracy,
+        "shots": request.shots or 0,
+        "seed": request.seed,
+        "n_circuits": report.n_circuits,
+        "n_shots": report.n_shots,
+        "cost_usd": None if report.cost_usd is None else str(report.cost_usd),
+        "seconds": {name: round(value, 3) for name, value in asdict(pipeline.seconds).items()},
+        "results": str(out / f"results.{request.form}"),
+    }
+
+
+def _braket_options(
+    request: RunRequest,
+    bundle: Bundle,
+    out: Path,
+    tell: Progress,
+    on_interrupt: Callable[[int], bool] | None,
+) -> BraketOptions:
+    return BraketOptions(
+        journal=Path(request.journal) if request.journal is not None else out / JOURNAL,
+        model=model_id(bundle),
+        request=request.model_dump(mode="json", exclude={"journal", "bundle", "data_root"}),
+        budget_usd=request.budget_usd,
+        has_program_sets=request.has_program_sets,
+        has_canary=request.has_canary,
+        may_wait=request.may_wait,
+        max_in_flight=request.max_in_flight,
+        on_progress=lambda done, total, said: tell(done, total, f"circuits {said}".strip()),
+        how_to_resume=f"Run `sqdr run --resume {out}`",
+        on_interrupt=on_interrupt or (lambda n_open: False),
+    )
+
+
+def _encoder_options(request: RunRequest) -> dict[str, Any]:
     """Return what the encoder takes of the options.
 
     Raises:
         ConfigError: threads were asked of an encoder that takes none.
     """
     options: dict[str, Any] = {}
-    if timeout_s is not None and encoder in TAKE_TIMEOUT:
-        options["timeout_s"] = timeout_s
-    if n_threads is not None:
-        if encoder not in TAKE_THREADS:
+    if request.timeout_s is not None and request.encoder in TAKE_TIMEOUT:
+        options["timeout_s"] = request.timeout_s
+    if request.n_threads is not None:
+        if request.encoder not in TAKE_THREADS:
             raise ConfigError(
-                f"encoder '{encoder}' takes no `threads`. Leave it out, or use {' or '.join(TAKE_THREADS)}."
+                f"encoder '{request.encoder}' takes no `threads`. Leave it out, or use {' or '.join(TAKE_THREADS)}."
             )
-        options["n_threads"] = n_threads
+        options["n_threads"] = request.n_threads
     return options

@@ -1,14 +1,19 @@
 """Head backends: what runs the circuit and returns <Z>, one file per kind of device.
 
-Braket and PennyLane are imported when a head is opened, not when this package is.
+Each is loaded when it is first used, and Braket and PennyLane only when a head is opened: the parts of a
+head can be used, and imported, without the others.
 """
 
-from sqdr.deploy.heads.braket_aws import BraketAwsHead
-from sqdr.deploy.heads.braket_local import BraketLocalHead
-from sqdr.deploy.heads.density_matrix import DensityMatrixHead
-from sqdr.deploy.heads.devices import list_devices, open_head
-from sqdr.deploy.heads.pennylane_device import PennyLaneHead
-from sqdr.deploy.heads.statevector import StatevectorHead
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqdr.deploy.heads.braket_aws import BraketAwsHead
+    from sqdr.deploy.heads.braket_local import BraketLocalHead
+    from sqdr.deploy.heads.density_matrix import DensityMatrixHead
+    from sqdr.deploy.heads.devices import list_devices, open_head
+    from sqdr.deploy.heads.pennylane_device import PennyLaneHead
+    from sqdr.deploy.heads.statevector import StatevectorHead
 
 __all__ = [
     "BraketAwsHead",
@@ -19,3 +24,19 @@ __all__ = [
     "list_devices",
     "open_head",
 ]
+
+PLACES = {
+    "BraketAwsHead": "braket_aws",
+    "BraketLocalHead": "braket_local",
+    "DensityMatrixHead": "density_matrix",
+    "PennyLaneHead": "pennylane_device",
+    "StatevectorHead": "statevector",
+    "list_devices": "devices",
+    "open_head": "devices",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in PLACES:
+        return getattr(importlib.import_module(f"sqdr.deploy.heads.{PLACES[name]}"), name)
+    raise AttributeError(f"module 'sqdr.deploy.heads' has no attribute '{name}'")

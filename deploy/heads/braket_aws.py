@@ -1,41 +1,44 @@
-"""A managed simulator or a quantum processor on Amazon Braket, through the Braket SDK."""
+"""A managed simulator or a quantum processor on Amazon Braket, through the Braket SDK and a journal."""
 
-import os
-import time
-from collections import deque
+import contextlib
+import datetime
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sqdr.deploy.heads.aws_errors import HOW_TO_SIGN_IN, clean, translate
-from sqdr.deploy.heads.base import HeadBase, check_limits, check_shots, import_extra
-from sqdr.deploy.heads.braket_local import columns_to_expectations
+from sqdr.backends import ShotCounts
+from sqdr.deploy.braket.backoff import Backoff
+from sqdr.deploy.braket.canary import canary_request
+from sqdr.deploy.braket.capabilities import DeviceFacts, check_device
+from sqdr.deploy.braket.journal import Journal
+from sqdr.deploy.braket.options import BraketOptions
+from sqdr.deploy.braket.prices import TaskPrices
+from sqdr.deploy.braket.request import CircuitRequest
+from sqdr.deploy.braket.results import CircuitResult
+from sqdr.deploy.braket.runner import TaskRunner
+from sqdr.deploy.braket.service import BraketService
+from sqdr.deploy.heads.base import HeadBase, check_angles, check_limits, check_shots
 from sqdr.deploy.heads.openqasm import ReuploadProgram
-from sqdr.errors import BackendError, BackendTimeoutError, CredentialsError, DeviceError, SqdrError, TaskError
+from sqdr.errors import ConfigError, DataError, DeviceError
 from sqdr.hw_configs import BraketQpu, BraketSimulator
-from sqdr.hw_configs.schema import ARN_PATTERN
 
 __all__ = ["BraketAwsHead"]
 
-MAX_IN_FLIGHT = 10
-TASK_TIMEOUT_S = 24 * 3600.0
-# Polling an existing task is free: botocore retries throttling and server errors this often.
-MAX_ATTEMPTS = 8
-OPENQASM = "braket.ir.openqasm.program"
+NO_INPUTS: Mapping[str, float] = {}
 
 
 class BraketAwsHead(HeadBase):
-    """One quantum task per sample, a few in flight, results in order.
+    """One circuit per sample, in program sets where the device takes them, results in order.
 
     The angles travel as the inputs of one unchanging program rather than as numbers in its text: what
     is submitted is then the exported circuit, byte for byte where the device takes its gates, and a
     service that caches a compiled program by its text can. A gate that the device does not list among
     its ``supportedOperations`` is spelled in others (`ReuploadProgram.spelled_for`). Nothing reaches the
     service before the device, its gates, the number of qubits and the shots have been checked against
-    what the device itself reports. If a task fails, those still in flight are cancelled, so that none
-    is paid for a result nobody waits for.
+    what the device itself reports; nothing is submitted that the journal has an answer to.
 
     Credentials come from boto3's own chain and are never read here. The results go to the bucket
     that the Braket SDK chooses (``AMZN_BRAKET_OUT_S3_BUCKET``, else the account's default one).
@@ -49,9 +52,8 @@ class BraketAwsHead(HeadBase):
         arn: str,
         *,
         shots: int | None,
+        options: BraketOptions | None = None,
         hardware: BraketQpu | BraketSimulator | None = None,
-        max_in_flight: int = MAX_IN_FLIGHT,
-        task_timeout_s: float = TASK_TIMEOUT_S,
     ) -> None:
         """Check what can be checked without the service.
 
@@ -59,182 +61,196 @@ class BraketAwsHead(HeadBase):
             openqasm: the circuit as the exporter writes it.
             arn: the device.
             shots: shots of each circuit; None for exact expectations, on a simulator only.
+            options: the journal, and how tasks are run; without them the head cannot be opened.
             hardware: limits and prices known beforehand; None leaves the cost unknown.
-            max_in_flight: the most tasks submitted and not yet finished.
-            task_timeout_s: the longest wait for one task, queue included.
 
         Raises:
             BundleError: the text is not a circuit as the exporter writes it.
             DeviceError: the ARN is malformed, or the circuit or the shots do not suit the hardware.
+            ConfigError: there is a budget, and the prices are not known.
         """
-        match = ARN_PATTERN.fullmatch(arn)
-        if match is None:
-            raise DeviceError(
-                "`device` must be an ARN such as arn:aws:braket:<region>::device/qpu/<maker>/<name>. "
-                "Copy it from the Braket console."
-            )
+        backoff = Backoff() if options is None else Backoff(patience_s=options.service_patience_s)
+        self._service = BraketService(arn, backoff=backoff)
         program = ReuploadProgram.from_text(openqasm)
-        is_qpu = match["short"].startswith("qpu/")
-        super().__init__(f"braket:{match['short']}", "hardware" if is_qpu else _simulated(shots), program.n_qubits)
+        is_qpu = self._service.is_qpu
+        kind: Any = "hardware" if is_qpu else "exact" if shots is None else "sampled"
+        super().__init__(self._service.name, kind, program.n_qubits)
         check_shots(shots)
         if is_qpu and shots is None:
             raise DeviceError(f"{self.name} is a quantum processor: it needs `shots`. Pass for example 1000.")
-        if max_in_flight < 1:
-            raise DeviceError(f"`max_in_flight` must be at least 1, got {max_in_flight}.")
         if hardware is not None:
             shot_range = hardware.shots.value
-            self._check(hardware.n_qubits.value, shots, range(shot_range.min, shot_range.max + 1), program.n_qubits)
-        self._program, self._arn, self._region = program, arn, match["region"] or None
-        self._shots, self._hardware = shots, hardware
-        self._max_in_flight, self._task_timeout_s = max_in_flight, task_timeout_s
-        self._device: Any = None
-        self._poll_s = 1.0
-        self._billed_s = Decimal(0)
+            check_limits(
+                self.name,
+                n_qubits=program.n_qubits,
+                max_qubits=hardware.n_qubits.value,
+                shots=shots,
+                range_=range(shot_range.min, shot_range.max + 1),
+            )
+        self._prices = TaskPrices(hardware)
+        if options is not None and options.budget_usd is not None and self._prices.before(1) is None:
+            raise ConfigError("`budget` needs a device whose prices are known. Write a hardware file with its prices.")
+        self._program, self._shots, self._options = program, shots, options
+        self._stack = contextlib.ExitStack()
+        self._facts: DeviceFacts | None = None
+        self._journal: Journal | None = None
+        self._sample_ids: dict[bytes, str] = {}
+        self._spent_before = self._spent_here = Decimal(0)
 
     def _open(self) -> None:
-        """Connect, and check the circuit against the device, before anything is submitted."""
-        if self._device is None:
-            self._device = self._connect()
-
-    def _connect(self) -> Any:
-        boto3, aws = import_extra("boto3"), import_extra("braket.aws")
-        config = import_extra("botocore.config").Config(retries={"mode": "standard", "max_attempts": MAX_ATTEMPTS})
-        try:
-            session = boto3.Session(region_name=self._region or os.environ.get("AWS_REGION"))
-            if session.get_credentials() is None:
-                raise CredentialsError(f"opening {self.name}: no AWS credentials found. {HOW_TO_SIGN_IN}")
-            device = aws.AwsDevice(self._arn, aws_session=aws.AwsSession(boto_session=session, config=config))
-        except SqdrError:
-            raise
-        except ValueError as error:  # the SDK's own "not found"
-            raise DeviceError(f"{self.name}: {clean(error)}. Check the ARN and the region.") from None
-        except Exception as error:
-            raise translate(error, f"opening {self.name}", BackendError) from None
-        self._check_device(device)
-        return device
-
-    def _check_device(self, device: Any) -> None:
-        if device.status != "ONLINE":
-            raise DeviceError(f"{self.name} is {device.status}. Nothing was submitted; try later.")
-        if device.properties is None:
-            raise DeviceError(f"{self.name} reports no capabilities. Update amazon-braket-sdk.")
-        low, high = (int(shots) for shots in device.properties.service.shotsRange)
-        self._check(device.properties.paradigm.qubitCount, self._shots, range(max(low, 1), high + 1), self.n_qubits)
-        self._program = self._spelled(device)
-        poll_ms = device.properties.service.getTaskPollIntervalMillis
-        self._poll_s = poll_ms / 1000 if poll_ms else 1.0
-
-    def _spelled(self, device: Any) -> ReuploadProgram:
-        """Return the program in gates that the device itself lists."""
-        action = device.properties.action.get(OPENQASM)
-        if action is None:
-            raise DeviceError(f"{self.name} takes no OpenQASM programs. Choose a device that runs circuits.")
-        program = self._program.spelled_for(action.supportedOperations)
-        listed = {name.lower() for name in action.supportedOperations}
-        missing = sorted(gate for gate in program.gates if gate.lower() not in listed)
-        if missing:
-            raise DeviceError(
-                f"{self.name} does not list the gates that the circuit needs: {', '.join(missing)}. Nothing was "
-                "submitted; choose another device."
+        """Connect, check the circuit against the device, and open the journal, before anything is submitted."""
+        if self._journal is not None:
+            return
+        options = self._options
+        if options is None:
+            raise ConfigError(
+                f"{self.name} may cost money for every circuit: name a `journal` file, which keeps what was paid for."
             )
-        return program
+        facts = self._service.connect()
+        self._program = check_device(facts, self._program, self._shots, may_wait=options.may_wait)
+        self._facts = facts
+        with contextlib.ExitStack() as stack:
+            journal = stack.enter_context(Journal.open(options.journal, options.model))
+            journal.begin_run({**options.request, "device": self.name, "shots": self._shots or 0})
+            self._spent_before = journal.spent_usd()
+            self._stack = stack.pop_all()
+        self._journal = journal
 
-    def _check(self, max_qubits: int, shots: int | None, range_: range, n_qubits: int) -> None:
-        check_limits(self.name, n_qubits=n_qubits, max_qubits=max_qubits, shots=shots, range_=range_)
+    def close(self) -> None:
+        """Close the journal; safe to call twice. What is unfinished goes on at the service."""
+        self._spent_here = self._spent()
+        self._journal = None
+        self._stack.close()
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        """Close, and record that the run is complete unless an error ended it."""
+        if kind is None and self._journal is not None:
+            self._journal.end_run()
+        self.close()
+
+    def name_samples(self, angles: NDArray[np.float64], sample_ids: Sequence[str]) -> None:
+        """Say which image each row of angles (N, n_qubits, 3) is of, for the journal and for messages."""
+        for row, sample_id in zip(np.asarray(angles, dtype=np.float64), sample_ids, strict=True):
+            self._sample_ids.setdefault(row.tobytes(), sample_id)
 
     def _run(self, angles: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self._shots is not None:
+            return self.sample(angles, self._shots).expectations
+        return np.array([result.values for result in self._results(angles, 0, 0)], dtype=np.float64)
+
+    def sample(self, angles: NDArray[np.float64], shots: int, part: int = 0) -> ShotCounts:
+        """Return what was read for angles (N, n_qubits, 3).
+
+        Args:
+            angles: radians.
+            shots: of each circuit.
+            part: asks for the same circuit anew: the journal answers each part once.
+
+        Raises:
+            SqdrError: as `expectations`.
+        """
+        checked = check_angles(angles, self.n_qubits)
+        check_shots(shots)
+        return _counts(self._results(checked, shots, part), self.n_qubits)
+
+    def prepare(self, bits: NDArray[np.int64], shots: int) -> ShotCounts:
+        """Return what was read after preparing each row of bits (M, n_qubits), to calibrate the readout.
+
+        Today's date enters the journal's key: a calibration of another day is no calibration.
+        """
+        rows = np.asarray(bits)
+        if rows.ndim != 2 or rows.shape[1] != self.n_qubits or not np.isin(rows, (0, 1)).all():
+            raise DataError(f"`bits` must be rows of {self.n_qubits} zeros and ones, got shape {rows.shape}.")
+        check_shots(shots)
+        self._open()
+        requests = [
+            CircuitRequest(
+                device_arn=self._service.arn,
+                source=_preparation(row),
+                inputs=NO_INPUTS,
+                shots=shots,
+                part=_today(),
+                purpose="calibration",
+            )
+            for row in rows
+        ]
+        return _counts(self._submit(requests, shots), self.n_qubits)
+
+    def _results(self, angles: NDArray[np.float64], shots: int, part: int) -> list[CircuitResult]:
         self._program.check_unused(angles)
         self._open()
-        in_flight: deque[Any] = deque()
-        rows: list[NDArray[np.float64]] = []
-        try:
-            for sample in angles:
-                if len(in_flight) == self._max_in_flight:
-                    rows.append(self._wait(in_flight[0]))
-                    in_flight.popleft()
-                in_flight.append(self._submit(self._program.bind(sample)))
-            while in_flight:
-                rows.append(self._wait(in_flight[0]))
-                in_flight.popleft()
-        except BaseException:
-            for task in in_flight:
-                self._cancel(task)
-            raise
-        return np.stack(rows)
+        source = self._program.with_measurements() if shots else self._program.with_expectations()
+        requests = [
+            CircuitRequest(
+                device_arn=self._service.arn,
+                source=source,
+                inputs=self._program.bind(row),
+                shots=shots,
+                part=part,
+                sample_id=self._sample_ids.get(row.tobytes(), ""),
+            )
+            for row in angles
+        ]
+        return self._submit(requests, shots)
 
-    def _submit(self, inputs: dict[str, float]) -> Any:
-        program = import_extra("braket.ir.openqasm").Program
-        exact = self._shots is None
-        source = self._program.with_expectations() if exact else self._program.with_measurements()
-        try:
-            task = self._device.run(program(source=source, inputs=inputs), shots=self._shots or 0)
-        except Exception as error:
-            raise translate(error, f"submitting to {self.name}") from None
-        self._count(1, self._shots)
-        return task
-
-    def _wait(self, task: Any) -> NDArray[np.float64]:
-        """Return <Z> of one task once it is done.
-
-        The state is polled here because the SDK's ``result()`` says None for a failed task, a
-        cancelled task and a time-out alike.
-        """
-        deadline = time.monotonic() + self._task_timeout_s
-        try:
-            while (state := task.metadata())["status"] not in ("COMPLETED", "FAILED", "CANCELLED"):
-                if time.monotonic() > deadline:
-                    raise BackendTimeoutError(
-                        f"{_task_name(task)} on {self.name} did not finish within {self._task_timeout_s:g} s."
-                    )
-                time.sleep(self._poll_s)
-            if state["status"] != "COMPLETED":
-                reason = clean(state.get("failureReason") or "the service gives no reason")
-                raise TaskError(f"{_task_name(task)} on {self.name} ended {state['status']}: {reason}")
-            result = task.result()
-        except SqdrError:
-            raise
-        except Exception as error:
-            raise translate(error, f"waiting for {_task_name(task)} on {self.name}") from None
-        if result is None:
-            raise TaskError(f"{_task_name(task)} on {self.name} is COMPLETED but has no result.")
-        return self._read(result, task)
-
-    def _cancel(self, task: Any) -> None:
-        try:
-            # Not task.cancel(), which needs an event loop.
-            self._device.aws_session.cancel_quantum_task(task.id)
-        except Exception:
-            # Best effort, and an error for a task already done: the error that led here is the one to report.
-            return
-
-    def _read(self, result: Any, task: Any) -> NDArray[np.float64]:
-        simulator = getattr(result.additional_metadata, "simulatorMetadata", None)
-        if simulator is not None and isinstance(self._hardware, BraketSimulator):
-            minimum = Decimal(self._hardware.prices.minimum_seconds.value)
-            self._billed_s += max(Decimal(simulator.executionDuration) / 1000, minimum)
-        try:
-            if self._shots is None:
-                return np.array(result.values, dtype=np.float64).reshape(self.n_qubits)
-            return columns_to_expectations(result, self.n_qubits)
-        except (ValueError, IndexError, TypeError) as error:
-            raise TaskError(
-                f"{_task_name(task)} on {self.name}: the result does not cover all {self.n_qubits} qubits."
-            ) from error
+    def _submit(self, requests: Sequence[CircuitRequest], shots: int) -> list[CircuitResult]:
+        facts, journal, options = self._facts, self._journal, self._options
+        assert facts is not None and journal is not None and options is not None  # opened by the caller
+        check_limits(
+            self.name,
+            n_qubits=self.n_qubits,
+            max_qubits=facts.n_qubits,
+            shots=shots or None,
+            range_=range(max(facts.shots[0], 1), facts.shots[1] + 1),
+        )
+        canary = None
+        if options.has_canary and shots:
+            canary = canary_request(self._service.arn, self.n_qubits, shots, part=_today())
+        runner = TaskRunner(
+            service=self._service,
+            journal=journal,
+            prices=self._prices,
+            options=options,
+            n_qubits=self.n_qubits,
+            program_sets=facts.program_sets if shots and options.has_program_sets else None,
+            canary=canary,
+            poll_s=facts.poll_s,
+        )
+        results = runner.run(requests)
+        self._count(len(requests), shots or None)
+        return results
 
     def _cost_usd(self) -> Decimal | None:
-        """Return the estimate: each task and shot submitted, or the time that finished tasks were billed."""
-        if isinstance(self._hardware, BraketQpu):
-            prices = self._hardware.prices
-            return self._n_circuits * prices.per_task_usd.value + self._n_shots * prices.per_shot_usd.value
-        if isinstance(self._hardware, BraketSimulator):
-            return self._billed_s * self._hardware.prices.per_minute_usd.value / 60
-        return None
+        """Return the estimate of what this run added to the journal."""
+        if self._prices.before(1) is None:
+            return None
+        return self._spent()
+
+    def _spent(self) -> Decimal:
+        return self._spent_here if self._journal is None else self._journal.spent_usd() - self._spent_before
 
 
-def _simulated(shots: int | None) -> Any:
-    return "exact" if shots is None else "sampled"
+def _preparation(bits: NDArray[np.int64]) -> str:
+    """Return the program that prepares bits and measures qubit i into bit i."""
+    n_qubits = len(bits)
+    lines = ["OPENQASM 3.0;", f"qubit[{n_qubits}] q;", f"bit[{n_qubits}] b;"]
+    lines += [f"ry({float(bit) * np.pi!r}) q[{qubit}];" for qubit, bit in enumerate(bits)]
+    lines += [f"b[{qubit}] = measure q[{qubit}];" for qubit in range(n_qubits)]
+    return "\n".join(lines) + "\n"
 
 
-def _task_name(task: Any) -> str:
-    """Return what names a task without the account number in its ARN."""
-    return f"quantum task {str(task.id).rpartition('/')[2]}"
+def _counts(results: Sequence[CircuitResult], n_qubits: int) -> ShotCounts:
+    """Return the counts of each circuit as ones (N, Q) and pairs of ones (N, Q, Q)."""
+    ones = np.zeros((len(results), n_qubits), dtype=np.int64)
+    both = np.zeros((len(results), n_qubits, n_qubits), dtype=np.int64)
+    shots = np.zeros(len(results), dtype=np.int64)
+    for index, result in enumerate(results):
+        rows, counts = result.bits(n_qubits)
+        ones[index] = counts @ rows
+        both[index] = (rows * counts[:, None]).T @ rows
+        shots[index] = counts.sum()
+    return ShotCounts(ones=ones, both=both, shots=shots)
+
+
+def _today() -> int:
+    return datetime.datetime.now(datetime.timezone.utc).date().toordinal()

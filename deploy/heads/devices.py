@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sqdr.backends import HeadBackend
 from sqdr.circuit import Entangler
+from sqdr.deploy.braket.options import BraketOptions
 from sqdr.deploy.heads.base import import_extra
 from sqdr.deploy.heads.braket_aws import BraketAwsHead
 from sqdr.deploy.heads.braket_local import BraketLocalHead
@@ -49,6 +50,7 @@ def open_head(
     n_qubits: int,
     shots: int | None,
     seed: int | None = None,
+    braket: BraketOptions | None = None,
 ) -> HeadBackend:
     """Return the head that runs the circuit on a device. Nothing is submitted, nothing connects yet.
 
@@ -68,6 +70,7 @@ def open_head(
         n_qubits: qubits of the circuit.
         shots: shots of each circuit; None for exact expectations.
         seed: makes the shots repeatable on a local device; without effect on an exact run.
+        braket: the journal and the rest of a run on Amazon Braket, which needs one.
 
     Raises:
         DeviceError: the device is unknown, or cannot run this circuit, these shots or a seed.
@@ -85,7 +88,7 @@ def open_head(
     elif isinstance(hardware := find_hardware(device), BraketLocal):
         head = _local_head(hardware, openqasm, weights, cast(Entangler, entangler), shots, seed)
     else:
-        head = _aws_head(device, hardware, openqasm, shots, seed)
+        head = _aws_head(device, hardware, openqasm, shots, seed, braket)
     if head.n_qubits != n_qubits:
         raise DeviceError(f"`n_qubits` must be the circuit's {head.n_qubits}, got {n_qubits}.")
     return head
@@ -110,12 +113,13 @@ def _aws_head(
     openqasm: str,
     shots: int | None,
     seed: int | None,
+    options: BraketOptions | None,
 ) -> BraketAwsHead:
     if seed is not None and shots is not None:
         raise DeviceError(f"device '{_short(device)}' takes no seed: the service draws the shots. Leave `seed` out.")
     import_extra("braket.aws")
     arn = device if hardware is None else hardware.arn
-    return BraketAwsHead(openqasm, arn, shots=shots, hardware=hardware)
+    return BraketAwsHead(openqasm, arn, shots=shots, hardware=hardware, options=options)
 
 
 def _short(device: str) -> str:

@@ -9,8 +9,9 @@ from sqdr.deploy.plan.report import CostEstimate, PriceSource
 from sqdr.errors import BudgetError, ConfigError
 from sqdr.hw_configs import BraketLocal, BraketQpu, BraketSimulator
 from sqdr.hw_configs.schema import Figure, Money
+from sqdr.money import dollars
 
-__all__ = ["check_budget", "dollars", "estimate", "n_program_sets", "parse_budget"]
+__all__ = ["check_budget", "estimate", "n_program_sets", "parse_budget"]
 
 Hardware = BraketLocal | BraketQpu | BraketSimulator
 # More digits than any product of a price with images and shots has: nothing is rounded.
@@ -101,12 +102,6 @@ def _what_fits(hardware: Hardware | None, budget_usd: Decimal, n_circuits: int, 
     return (
         f"Within it: {' or '.join(parts)}." if parts else "Not one image fits within it: raise it or take fewer shots."
     )
-
-
-def dollars(amount: Decimal) -> str:
-    """Return the exact amount with at least two decimals: 445.00000 as $445.00, 0.00375 as it is."""
-    whole, _, fraction = f"{amount:,f}".partition(".")
-    return f"${whole}.{fraction.rstrip('0').ljust(2, '0')}"
 
 
 def _minimum_usd(hardware: BraketSimulator) -> Decimal:

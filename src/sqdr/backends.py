@@ -8,7 +8,18 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Accuracy", "EncoderBackend", "HeadBackend", "HeadReport", "LayerTrace"]
+from sqdr.shot_counts import ShotCounts
+
+__all__ = [
+    "Accuracy",
+    "EncoderBackend",
+    "HeadBackend",
+    "HeadReport",
+    "LayerTrace",
+    "PreparingHead",
+    "SamplingHead",
+    "ShotCounts",
+]
 
 Accuracy = Literal["exact", "sampled", "noisy", "hardware"]
 """exact: analytic <Z>; sampled: shots of the noiseless circuit; noisy: a simulated noise model,
@@ -121,4 +132,45 @@ class HeadBackend(Protocol):
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the backend, whatever happened inside."""
+        ...
+
+
+@runtime_checkable
+class SamplingHead(HeadBackend, Protocol):
+    """A head that takes as many shots as it is asked for, and says what they measured."""
+
+    def sample(self, angles: NDArray[np.float64], shots: int, part: int = 0) -> ShotCounts:
+        """Return the counts of N circuits, whatever number of shots the head was opened with.
+
+        Args:
+            angles: (N, n_qubits, 3) radians.
+            shots: of each circuit.
+            part: which round of shots of these circuits this is, from 0. A head that keeps results by what was
+                asked must not answer a later round with the shots of an earlier one; a head that draws
+                shots itself draws further ones in any case.
+
+        Raises:
+            ShapeError: the angles are not (N, n_qubits, 3).
+            DeviceError: the device cannot run this circuit or this number of shots.
+            TaskError: a quantum task ended without a result.
+        """
+        ...
+
+
+@runtime_checkable
+class PreparingHead(HeadBackend, Protocol):
+    """A head that can prepare bits and measure them at once: what its readout gets wrong."""
+
+    def prepare(self, bits: NDArray[np.int64], shots: int) -> ShotCounts:
+        """Return the counts of M circuits that only turn over the qubits whose bit is 1.
+
+        Args:
+            bits: (M, n_qubits) of 0 and 1.
+            shots: of each circuit.
+
+        Raises:
+            ShapeError: the bits are not (M, n_qubits).
+            DeviceError: the device cannot run this number of shots.
+            TaskError: a quantum task ended without a result.
+        """
         ...

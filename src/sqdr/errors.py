@@ -11,6 +11,7 @@ __all__ = [
     "BackendTimeoutError",
     "BudgetError",
     "BundleError",
+    "CanaryError",
     "ConfigError",
     "CredentialsError",
     "DataError",
@@ -18,6 +19,7 @@ __all__ = [
     "ExportError",
     "InputError",
     "IntegrityError",
+    "JournalError",
     "MissingDependencyError",
     "NotEqualError",
     "SchemaVersionError",
@@ -33,6 +35,8 @@ class SqdrError(Exception):
     """Base of every error that sqdr raises on purpose."""
 
     exit_code = 3
+    code = ""
+    """A service's own code of the error, where there is one."""
 
 
 class InputError(SqdrError):
@@ -73,6 +77,10 @@ class DeviceError(InputError):
     """The chosen device is unknown, or cannot run this circuit or this number of shots."""
 
 
+class JournalError(InputError):
+    """The journal of a paid run is damaged, in use, or of another bundle."""
+
+
 class StorageError(InputError):
     """A file or folder cannot be written: permission, disk space, or it is in the way."""
 
@@ -88,7 +96,7 @@ class NotEqualError(AnswerError):
 
 
 class BudgetError(AnswerError):
-    """The run would cost more than the budget; nothing was submitted."""
+    """The run would cost more than the budget: it was refused, or stopped where the next task would exceed it."""
 
 
 class BackendError(SqdrError):
@@ -113,6 +121,10 @@ class CredentialsError(BackendError):
 
 class TaskError(BackendError):
     """A quantum task ended without a result."""
+
+
+class CanaryError(BackendError):
+    """A circuit with a known answer came back wrong: the device's results are not to be trusted."""
 
 
 class TrainingError(BackendError):

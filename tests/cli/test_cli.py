@@ -170,7 +170,11 @@ def test_run_without_json_prints_a_table(sqdr: Run, bundle_path: Path) -> None:
     assert (ended.code, ended.err) == (0, "")
     assert "out[/red]:bug:" in ended.out  # as it is: no markup, no emoji
     assert "no labels" in ended.out
-    assert sorted(path.name for path in Path("out[/red]:bug:").iterdir()) == ["results.parquet", "summary.json"]
+    assert sorted(path.name for path in Path("out[/red]:bug:").iterdir()) == [
+        "results.parquet",
+        "run.json",
+        "summary.json",
+    ]
 
 
 def test_verify_prints_rows_as_json(sqdr: Run, bundle_path: Path) -> None:
@@ -254,10 +258,15 @@ def test_run_on_a_braket_service_shows_no_secret(sqdr: Run, bundle_path: Path, m
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted/secret/value")
         ended = sqdr(*run_of(bundle_path, "--device", SV1, "--shots", 10, "--limit", 2, "--json"))
         assert ended.code == 0, ended.err
-        assert ended.json()["n_circuits"] == len(service.tasks) == 2
-        service.outcomes.append(("FAILED", "account 123456789012 is out of luck"))
-        failed = sqdr("--debug", *run_of(bundle_path, "--device", SV1, "--shots", 10, "--limit", 1, "--overwrite"))
-    written = "".join(path.read_text() for path in Path("out").glob("*.json*"))
+        assert ended.json()["n_circuits"] == 2
+        assert len(service.tasks) == 3  # and the canary
+        service.outcomes += [("FAILED", "account 123456789012 is out of luck")] * 3
+        failed = sqdr("--debug", *run_of(bundle_path, "--device", SV1, "--shots", 10, "--limit", 3, "--overwrite"))
+        assert failed.code == 3
+        assert "1 of 3 circuits" in failed.err
+    cost = sqdr("cost", "out", "--offline")
+    assert cost.code == 0
+    written = "".join(path.read_bytes().decode("latin-1") for path in Path("out").iterdir()) + cost.out + cost.err
     for text in (ended.out + ended.err, failed.out + failed.err, written):
         assert "planted" not in text
         assert "AKIA" not in text
@@ -414,7 +423,11 @@ def test_bundle_for_more_qubits_than_the_device_has(sqdr: Run, bundle_path: Path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run"], "error: Missing argument 'bundle'. See `sqdr run --help`."),
+        (["run"], "error: BUNDLE, --input, --out: needed unless --resume names an earlier run."),
+        (["run", "b", "-i", "digits:test"], "error: --out: needed unless --resume names an earlier run."),
+        (["run", "b", "--resume", "out"], "error: `--resume` takes bundle, --input and --out from the folder."),
+        (["run", "--resume", "out"], "error: out holds no run to resume: No such file or directory. Name the --out"),
+        (["cost", "out"], "error: out does not exist. A run on a paid device makes it"),
         (["tarin"], "error: No such command 'tarin'."),
         (["train"], "error: `--config` must name a YAML file or a packaged configuration. Try digits_small."),
         (["train", "--config", "digits_smal", "--out", "run"], "digits_small"),
@@ -496,7 +509,7 @@ def test_crash_in_the_middle_keeps_what_was_computed(sqdr: Run, bundle_path: Pat
     assert ended.code == 3
     assert ended.error() == "error: the worker was killed"
     assert ended.json()["error"]["type"] == "BackendCrashError"
-    assert [path.name for path in Path("out").iterdir()] == ["results.partial.jsonl"]
+    assert sorted(path.name for path in Path("out").iterdir()) == ["results.partial.jsonl", "run.json"]
     assert len(Path("out/results.partial.jsonl").read_text().splitlines()) == 16
 
 

@@ -2,8 +2,8 @@
 
 import sys
 import traceback
-from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from sqdr.backends import HeadBackend
 from sqdr.circuit import qnode
+from sqdr.deploy.braket.aws_errors import clean, translate
+from sqdr.deploy.braket.options import BraketOptions
 from sqdr.deploy.fakes import FakeBraket
 from sqdr.deploy.heads import BraketAwsHead, open_head
-from sqdr.deploy.heads.aws_errors import clean, translate
 from sqdr.errors import (
     BackendError,
-    BackendTimeoutError,
+    ConfigError,
     CredentialsError,
     DataError,
     DeviceError,
@@ -27,6 +28,8 @@ from sqdr.errors import (
 )
 from sqdr.openqasm import to_openqasm
 
+pytest_plugins = ["sqdr.deploy.fakes.pytest_plugin"]
+
 # AWS's own example keys and account, and a session token: none may show up in a message.
 ACCOUNT = "123456789012"
 SECRETS = (
@@ -35,7 +38,6 @@ SECRETS = (
     "planted-session-token",
     ACCOUNT,
 )
-OTHER_VARIABLES = ("AWS_PROFILE", "AMZN_BRAKET_TASK_RESULTS_S3_URI", "AMZN_BRAKET_JOB_TOKEN")
 
 RNG = np.random.default_rng(11)
 WEIGHTS = RNG.uniform(-np.pi, np.pi, (2, 3, 3))
@@ -44,17 +46,27 @@ SHOTS = 1000
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBraket]:
-    for name in OTHER_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    with FakeBraket() as service:
-        for key, value in service.environment().items():
-            monkeypatch.setenv(key, value)
-        monkeypatch.setenv("AWS_SESSION_TOKEN", SECRETS[2])
-        yield service
+def fake(fake_braket: FakeBraket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeBraket:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", SECRETS[2])
+    monkeypatch.chdir(tmp_path)
+    return fake_braket
 
 
-def _open(device: str, *, shots: int | None = SHOTS) -> HeadBackend:
+def _options(**options: Any) -> BraketOptions:
+    """A journal in the test's own folder, and no patience with a service that is broken for good."""
+    return BraketOptions(
+        **{
+            "journal": Path("journal.sqlite"),
+            "model": "m",
+            "has_canary": False,
+            "result_patience_s": 0.05,
+            "service_patience_s": 0.05,
+            **options,
+        }
+    )
+
+
+def _open(device: str, *, shots: int | None = SHOTS, **options: Any) -> HeadBackend:
     return open_head(
         device,
         openqasm=to_openqasm(WEIGHTS, "ring"),
@@ -62,12 +74,14 @@ def _open(device: str, *, shots: int | None = SHOTS) -> HeadBackend:
         entangler="ring",
         n_qubits=3,
         shots=shots,
+        braket=_options(**options),
     )
 
 
-def _head(fake: FakeBraket, **options: Any) -> BraketAwsHead:
-    options = {"shots": SHOTS} | options
-    return BraketAwsHead(to_openqasm(WEIGHTS, "ring"), fake.simulator_arn, **options)
+def _head(fake: FakeBraket, *, shots: int | None = SHOTS, text: str = "", arn: str = "", **options: Any) -> Any:
+    return BraketAwsHead(
+        text or to_openqasm(WEIGHTS, "ring"), arn or fake.simulator_arn, shots=shots, options=_options(**options)
+    )
 
 
 def _reference(angles: NDArray[np.float64] = ANGLES) -> NDArray[np.float64]:
@@ -115,7 +129,8 @@ def test_qpu_gives_expectations_in_qubit_order_and_an_estimate(fake: FakeBraket,
     with _open("braket_iqm_garnet") as head:
         _assert_within_5_sigma(head.expectations(ANGLES))
     assert head.accuracy == "hardware"
-    assert head.report().cost_usd == 4 * Decimal("0.30") + 4 * SHOTS * Decimal("0.00145")
+    # one program set
+    assert head.report().cost_usd == Decimal("0.30") + 4 * SHOTS * Decimal("0.00145")
     assert {task.device_arn for task in fake.tasks.values()} == {fake.qpu_arn}
     assert isinstance(head, HeadBackend)
 
@@ -162,9 +177,10 @@ def test_qpu_gets_gates_that_it_lists(
     if operations is not None:
         fake.set_operations(fake.qpu_arn, operations)
     angles = ANGLES if features == 3 else ANGLES * [0, 1, 0]
-    with BraketAwsHead(to_openqasm(WEIGHTS, "ring", features), fake.qpu_arn, shots=SHOTS) as head:
+    with _head(fake, text=to_openqasm(WEIGHTS, "ring", features), arn=fake.qpu_arn) as head:
         _assert_within_5_sigma(head.expectations(angles), angles)
-    (source,) = {task.action["source"] for task in fake.tasks.values()}
+    (task,) = fake.tasks.values()
+    source = task.action["programs"][0]["source"]
     # two blocks of three qubits and three pairs; each fused rotation is ry once, and rz twice
     n_fused = 2 * 3 * (2 if features == 3 else 1)
     n_uploads = 0 if features == 3 else 2 * 3
@@ -178,11 +194,11 @@ def test_qpu_gets_gates_that_it_lists(
 
 
 def test_what_a_device_gets_is_the_same_on_every_run(fake: FakeBraket) -> None:
-    for _ in range(2):
-        with _open(fake.qpu_arn) as head:
+    for journal in ("one", "two"):
+        with _open(fake.qpu_arn, journal=Path(journal)) as head:
             head.expectations(ANGLES[:1])
-    assert len({task.action["source"] for task in fake.tasks.values()}) == 1
-    assert len(fake.tasks) == 2
+    first, second = (task.action for task in fake.tasks.values())
+    assert first == second
 
 
 @pytest.mark.parametrize(
@@ -237,91 +253,11 @@ def test_nothing_is_submitted_for_no_samples_or_before_the_first(fake: FakeBrake
     assert fake.tasks == {}
 
 
-@pytest.mark.parametrize(
-    ("outcome", "reason", "match"),
-    [
-        (
-            "FAILED",
-            "the qubits were cold",
-            r"quantum task [0-9a-f-]+ on .* ended FAILED: the qubits were cold",
-        ),
-        ("FAILED", "", "ended FAILED: the service gives no reason"),
-        ("CANCELLED", "", "ended CANCELLED"),
-        (
-            "FAILED",
-            f"no access for arn:aws:iam::{ACCOUNT}:user/ann, {ACCOUNT}",
-            "FAILED: no access for .hidden., .h",
-        ),
-    ],
-)
-def test_task_without_result_raises_and_cancels_the_others(
-    fake: FakeBraket, outcome: Any, reason: str, match: str
-) -> None:
-    fake.outcomes = [("COMPLETED", ""), (outcome, reason)]
-    with _head(fake) as head, pytest.raises(TaskError, match=match) as caught:
-        head.expectations(ANGLES)
-    assert [task.status for task in fake.tasks.values()] == ["COMPLETED", outcome, "CANCELLED", "CANCELLED"]
-    _assert_tells_no_secret(caught.value)
-
-
-def test_interrupt_cancels_what_is_in_flight(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(_: float) -> None:
-        raise KeyboardInterrupt
-
-    fake.polls_before_done = 5
-    monkeypatch.setattr("sqdr.deploy.heads.braket_aws.time.sleep", interrupt)
-    with _head(fake) as head, pytest.raises(KeyboardInterrupt):
-        head.expectations(ANGLES)
-    assert [task.status for task in fake.tasks.values()] == ["CANCELLED"] * 4
-
-
-def test_task_that_does_not_end_times_out(fake: FakeBraket) -> None:
-    fake.polls_before_done = 10**6
-    with (
-        _head(fake, task_timeout_s=0.05) as head,
-        pytest.raises(BackendTimeoutError, match=r"within 0\.05 s"),
-    ):
-        head.expectations(ANGLES[:1])
-    assert [task.status for task in fake.tasks.values()] == ["CANCELLED"]
-
-
-def test_lost_result_is_a_task_error(fake: FakeBraket) -> None:
-    fake.drop_results = True
-    with (
-        _head(fake) as head,
-        pytest.raises(TaskError, match=r"waiting for quantum task .*NoSuchKey") as caught,
-    ):
-        head.expectations(ANGLES[:1])
-    _assert_tells_no_secret(caught.value)
-
-
-def test_result_of_none_is_a_task_error(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:
-    from braket.aws import AwsQuantumTask
-
-    monkeypatch.setattr(AwsQuantumTask, "result", lambda self: None)
-    with _head(fake) as head, pytest.raises(TaskError, match="COMPLETED but has no result"):
-        head.expectations(ANGLES[:1])
-
-
-def test_result_of_other_qubits_is_a_task_error(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:
-    from braket.tasks import GateModelQuantumTaskResult
-
-    original = GateModelQuantumTaskResult.from_object
-
-    def shifted(result: Any) -> Any:
-        made = original(result)
-        made.measured_qubits = [1, 2, 3]
-        return made
-
-    monkeypatch.setattr(GateModelQuantumTaskResult, "from_object", staticmethod(shifted))
-    with _head(fake) as head, pytest.raises(TaskError, match="does not cover all 3 qubits"):
-        head.expectations(ANGLES[:1])
-
-
 @pytest.mark.parametrize("status", ["OFFLINE", "RETIRED"])
 def test_device_that_is_not_online_is_refused_before_submission(fake: FakeBraket, status: Any) -> None:
     fake.set_status(fake.qpu_arn, status)
     head = _open("braket_iqm_garnet")
+    assert not Path("journal.sqlite").exists()
     with pytest.raises(DeviceError, match=f"is {status}. Nothing was submitted"), head:
         pass
     with pytest.raises(DeviceError, match=f"is {status}. Nothing was submitted"):
@@ -345,7 +281,7 @@ def test_limits_of_the_device_itself_hold_without_hardware_file(
     fake: FakeBraket, n_qubits: int, shots: int, match: str
 ) -> None:
     text = to_openqasm(np.zeros((1, n_qubits, 3)), "chain", 1)
-    head = BraketAwsHead(text, fake.qpu_arn, shots=shots)
+    head = _head(fake, text=text, arn=fake.qpu_arn, shots=shots)
     with pytest.raises(DeviceError, match=match), head:
         pass
     assert fake.tasks == {}
@@ -356,7 +292,7 @@ def test_unknown_device_is_a_device_error(fake: FakeBraket) -> None:
         "arn:aws:braket:us-east-1::device/qpu/x/New",
         "arn:aws:braket:::device/quantum-simulator/amazon/tn9",
     ):
-        head = BraketAwsHead(to_openqasm(WEIGHTS, "ring"), arn, shots=10)
+        head = _head(fake, arn=arn, shots=10)
         with pytest.raises(DeviceError, match="not found") as caught, head:
             pass
         _assert_tells_no_secret(caught.value)
@@ -365,7 +301,7 @@ def test_unknown_device_is_a_device_error(fake: FakeBraket) -> None:
 def test_unused_angle_is_refused_before_submission(fake: FakeBraket) -> None:
     text = to_openqasm(WEIGHTS, "ring", 1)
     with (
-        BraketAwsHead(text, fake.simulator_arn, shots=10) as head,
+        _head(fake, text=text, shots=10) as head,
         pytest.raises(DataError, match="no input"),
     ):
         head.expectations(ANGLES)
@@ -406,7 +342,7 @@ def test_missing_region_is_said(fake: FakeBraket, monkeypatch: pytest.MonkeyPatc
 
 def test_unreachable_service_is_a_backend_error(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:
     # Port 1 of the loopback refuses at once; one attempt spares the waits between retries.
-    monkeypatch.setattr("sqdr.deploy.heads.braket_aws.MAX_ATTEMPTS", 1)
+    monkeypatch.setattr("sqdr.deploy.braket.service.MAX_ATTEMPTS", 1)
     for name in ("AWS_ENDPOINT_URL_BRAKET", "BRAKET_ENDPOINT"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     with pytest.raises(BackendError, match=r"opening .*EndpointConnectionError") as caught, _head(fake):
@@ -438,12 +374,11 @@ def test_translate_gives_sqdr_error_without_secrets(fake: FakeBraket, code: str,
     _assert_tells_no_secret(error)
 
 
-def test_refused_submission_shows_no_secret_in_the_traceback(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:
-    message = f"arn:aws:iam::{ACCOUNT}:user/ann may not"
-    answer = (403, {"__type": "AccessDeniedException", "message": message})
-    monkeypatch.setattr(FakeBraket, "_create_task", lambda self, body: answer)
+def test_refused_submission_shows_no_secret_in_the_traceback(fake: FakeBraket) -> None:
+    fake.faults.add("denied", "CreateQuantumTask")
     with _head(fake) as head, pytest.raises(CredentialsError, match="AccessDeniedException") as caught:
         head.expectations(ANGLES)
+    assert [fault.kind for fault in fake.faults.fired] == ["denied"]
     _assert_tells_no_secret(caught.value)
     assert not [secret for secret in SECRETS if secret in repr(head)]
 
@@ -453,10 +388,20 @@ def test_clean_keeps_ordinary_text() -> None:
     assert clean(text) == text
 
 
-@pytest.mark.parametrize(("option", "value"), [("max_in_flight", 0), ("shots", 0)])
-def test_head_rejects_option_out_of_range(fake: FakeBraket, option: str, value: int) -> None:
-    with pytest.raises(DeviceError, match=f"`{option}` must be"):
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("max_in_flight", 0), ("max_in_flight", True), ("n_tries", 1.5), ("shots", 0), ("task_timeout_s", 0.0)],
+)
+def test_head_rejects_option_out_of_range(fake: FakeBraket, option: str, value: Any) -> None:
+    with pytest.raises((ConfigError, DeviceError), match=f"`{option}` must be"):
         _head(fake, **{option: value})
+
+
+def test_head_without_a_journal_cannot_be_opened(fake: FakeBraket) -> None:
+    head = BraketAwsHead(to_openqasm(WEIGHTS, "ring"), fake.simulator_arn, shots=10)
+    with pytest.raises(ConfigError, match="may cost money for every circuit: name a `journal` file"), head:
+        pass
+    assert fake.requests == []
 
 
 def test_head_needs_the_sdk(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqdr.deploy.plan import plan_run
-from sqdr.deploy.plan.cost import check_budget, dollars, estimate, parse_budget
+from sqdr.deploy.plan.cost import check_budget, estimate, parse_budget
 from sqdr.deploy.plan.lattice import coupled_pairs, ring_warning
 from sqdr.deploy.plan.mapping import map_circuit, qiskit_gates
 from sqdr.errors import BudgetError, ConfigError, DeviceError
 from sqdr.hw_configs import BraketQpu, BraketSimulator
 from sqdr.hw_configs.loader import packaged_hardware
+from sqdr.money import dollars
 
 GARNET_ARN = "arn:aws:braket:eu-north-1::device/qpu/iqm/Garnet"
 UNKNOWN_ARN = "arn:aws:braket:us-east-1::device/qpu/ionq/Forte-1"

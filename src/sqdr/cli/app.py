@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sqdr.cli import bench, demo, doctor, export, plan, run, train, verify
+from sqdr.cli import bench, cost, demo, doctor, export, plan, run, train, verify
 from sqdr.cli.console import JsonOption, emit_json, errors
 from sqdr.errors import SqdrError
 
@@ -49,6 +49,7 @@ app.command("export")(export.export)
 app.command("verify")(verify.verify)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
+app.command("cost")(cost.cost)
 app.command("demo")(demo.demo)
 app.add_typer(bench.app, name="bench")
 

@@ -58,8 +58,8 @@ def wants_progress(json_output: bool) -> bool:
 
 
 @contextmanager
-def progress_bar(what: str, shown: bool) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function of (done, total) that moves a progress bar on standard error."""
+def progress_bar(what: str, shown: bool) -> Iterator[Callable[..., None]]:
+    """Yield a function of (done, total, what) that moves a progress bar on standard error; what may be left out."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -71,9 +71,10 @@ def progress_bar(what: str, shown: bool) -> Iterator[Callable[[int, int], None]]
     with Progress(*columns, console=errors(), disable=not shown, transient=True) as progress:
         task = progress.add_task(what, total=None, rate="")
 
-        def move(done: int, total: int) -> None:
+        def move(done: int, total: int, doing: str = what) -> None:
             speed = progress.tasks[0].speed
-            progress.update(task, completed=done, total=total, rate=f"{speed:.1f}/s" if speed else "")
+            rate = f"{speed:.1f}/s" if speed else ""
+            progress.update(task, description=escape(doing), completed=done, total=total, rate=rate)
 
         yield move
 

@@ -89,6 +89,6 @@ def _rows(made: "Plan") -> list[tuple[str, str]]:
 
 
 def _usd(amount: Decimal | None) -> str:
-    from sqdr.deploy.plan.cost import dollars
+    from sqdr.money import dollars
 
     return "unknown" if amount is None else dollars(amount)

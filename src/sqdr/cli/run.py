@@ -1,5 +1,6 @@
 """``sqdr run``."""
 
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,14 +12,18 @@ from sqdr.cli.console import (
     JsonOption,
     OverwriteOption,
     emit_json,
+    errors,
     output,
     progress_bar,
     table_of,
     wants_progress,
 )
 from sqdr.cli.plan import BudgetOption
+from sqdr.errors import ConfigError
 
-__all__ = ["ResultFormat", "run"]
+__all__ = ["OnInterrupt", "ResultFormat", "run"]
+
+PAID = "Amazon Braket"
 
 
 class ResultFormat(str, Enum):
@@ -28,13 +33,25 @@ class ResultFormat(str, Enum):
     PARQUET = "parquet"
 
 
+class OnInterrupt(str, Enum):
+    """What Ctrl-C does with quantum tasks that are not finished."""
+
+    ASK = "ask"
+    CANCEL = "cancel"
+    KEEP = "keep"
+
+
 def run(
-    bundle: Annotated[Path, typer.Argument(help="A bundle folder or .sqdr file.")],
+    bundle: Annotated[Path | None, typer.Argument(help="A bundle folder or .sqdr file.")] = None,
     source: Annotated[
-        str,
+        str | None,
         typer.Option("--input", "-i", help="<data set>:<part> such as digits:test, a folder, or an .npy."),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Take up the run of this --out folder again: nothing that was paid for is paid again."),
+    ] = None,
     encoder: Annotated[str, typer.Option(help="lava, integer, onnx or slayer; all give the same spikes.")] = "lava",
     device: Annotated[
         str,
@@ -53,39 +70,113 @@ def run(
     threads: Annotated[
         int | None, typer.Option(help="Of encoder integer or onnx; 0 for all cores.", min=0, show_default="1, onnx all")
     ] = None,
-    budget: BudgetOption = None,
     data_root: DataRootOption = None,
     overwrite: OverwriteOption = False,
     json_output: JsonOption = False,
+    budget: BudgetOption = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(help="What was submitted and paid for. Default: journal.sqlite in --out.", rich_help_panel=PAID),
+    ] = None,
+    canary: Annotated[
+        bool | None,
+        typer.Option(
+            "--canary/--no-canary",
+            help="A circuit with a known answer in every program set, or before the other tasks. Default: yes.",
+            rich_help_panel=PAID,
+        ),
+    ] = None,
+    program_sets: Annotated[
+        bool | None,
+        typer.Option(
+            "--program-sets/--tasks",
+            help="Pack circuits into program sets where the device takes them. Default: yes.",
+            rich_help_panel=PAID,
+        ),
+    ] = None,
+    queue: Annotated[
+        bool | None,
+        typer.Option("--queue", help="Submit also outside the device's execution windows.", rich_help_panel=PAID),
+    ] = None,
+    in_flight: Annotated[
+        int | None,
+        typer.Option(help="Most unfinished tasks at a time.", min=1, show_default="10", rich_help_panel=PAID),
+    ] = None,
+    on_interrupt: Annotated[
+        OnInterrupt,
+        typer.Option(help="Ctrl-C: ask whether to cancel unfinished tasks, cancel, or keep.", rich_help_panel=PAID),
+    ] = OnInterrupt.ASK,
 ) -> None:
     """Classify images: the encoder in Lava processes (or integer, onnx, slayer), the circuit on a quantum device.
 
     Example: sqdr run digits.sqdr --input digits:test --shots 1000 --out out/run
-    """
-    from sqdr.deploy.run import run_bundle
 
+    Broken off: sqdr run --resume out/run
+    """
+    from sqdr.deploy.run import resume_run, run_bundle
+
+    changes = {
+        "budget_usd": budget,
+        "has_canary": canary,
+        "has_program_sets": program_sets,
+        "may_wait": queue,
+        "max_in_flight": in_flight,
+    }
+    asked: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    ask = _interrupt(on_interrupt)
     with progress_bar("classifying", wants_progress(json_output)) as progress:
-        summary = run_bundle(
-            bundle,
-            source,
-            out,
-            encoder=encoder,
-            device=device,
-            shots=shots,
-            seed=seed,
-            limit=limit,
-            form=form.value,
-            timeout_s=timeout,
-            n_threads=threads,
-            budget_usd=budget,
-            data_root=data_root,
-            overwrite=overwrite,
-            progress=progress,
-        )
+        if resume is not None:
+            if bundle is not None or source is not None or out is not None:
+                raise ConfigError(
+                    "`--resume` takes bundle, --input and --out from the folder. Leave them out, or start a new run."
+                )
+            summary = resume_run(resume, progress=progress, on_interrupt=ask, **asked)
+        else:
+            if bundle is None or source is None or out is None:
+                raise ConfigError(f"{_missing(bundle, source, out)}: needed unless --resume names an earlier run.")
+            summary = run_bundle(
+                bundle,
+                source,
+                out,
+                encoder=encoder,
+                device=device,
+                shots=shots,
+                seed=seed,
+                limit=limit,
+                form=form.value,
+                timeout_s=timeout,
+                n_threads=threads,
+                data_root=data_root,
+                journal=None if journal is None else str(journal),
+                overwrite=overwrite,
+                progress=progress,
+                on_interrupt=ask,
+                **asked,
+            )
     if json_output:
         emit_json(summary)
         return
-    output().print(table_of(str(out), _rows(summary)))
+    output().print(table_of(str(out or resume), _rows(summary)))
+
+
+def _missing(bundle: Path | None, source: str | None, out: Path | None) -> str:
+    given = {"BUNDLE": bundle, "--input": source, "--out": out}
+    return ", ".join(name for name, value in given.items() if value is None)
+
+
+def _interrupt(choice: OnInterrupt) -> Any:
+    """Return what answers whether to cancel: the option, or a person at the terminal."""
+
+    def answer(n_open: int) -> bool:
+        is_asked = choice is OnInterrupt.ASK and sys.stdin.isatty() and sys.stderr.isatty()
+        cancels = choice is OnInterrupt.CANCEL
+        if is_asked:
+            cancels = typer.confirm(f"{n_open} quantum tasks are not finished. Cancel them?", default=False, err=True)
+        what = "were asked to be cancelled" if cancels else "go on and can be picked up with --resume"
+        errors().print(f"{n_open} unfinished quantum tasks {what}", markup=False)
+        return cancels
+
+    return answer
 
 
 def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:

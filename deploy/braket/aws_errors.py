@@ -9,7 +9,7 @@ import re
 
 from sqdr.errors import BackendError, CredentialsError, DeviceError, TaskError
 
-__all__ = ["HOW_TO_SIGN_IN", "clean", "translate"]
+__all__ = ["HOW_TO_SIGN_IN", "clean", "error_code", "translate"]
 
 HOW_TO_SIGN_IN = (
     "Provide them as boto3 finds them: environment variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
@@ -42,12 +42,18 @@ CREDENTIAL_EXCEPTIONS = {
     "TokenRetrievalError",
     "UnauthorizedSSOTokenError",
 }
+# A request signed with a clock that is off is refused as if its signature were wrong.
+SKEW_CODES = {"RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"}
+SKEW_TEXT = re.compile(r"signature (?:expired|not yet current)", re.IGNORECASE)
 DEVICE_CODES = {"DeviceOfflineException", "DeviceRetiredException", "ResourceNotFoundException"}
 
 HIDDEN = (
     re.compile(r"arn:aws[\w-]*:[^\s\"',;)]*"),
     re.compile(r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{8,}\b"),
     re.compile(r"(?<!\d)\d{12}(?!\d)"),
+    # a secret access key, and a session token, also where they came from a file rather than from the environment
+    re.compile(r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"),
+    re.compile(r"[A-Za-z0-9/+=]{100,}"),
 )
 SECRET_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
 
@@ -63,24 +69,42 @@ def clean(message: object) -> str:
 
 
 def translate(error: Exception, doing: str, otherwise: type[BackendError] = TaskError) -> BackendError | DeviceError:
-    """Return sqdr's error for one that boto3 or the Braket SDK raised.
+    """Return sqdr's error for one that boto3 or the Braket SDK raised, with the service's ``code``.
 
     Args:
         error: what was raised.
         doing: what sqdr was doing, for the message.
         otherwise: the class of an error that is neither the credentials' nor the device's fault.
     """
+    made = _translated(error, doing, otherwise)
+    made.code = error_code(error)
+    return made
+
+
+def _translated(error: Exception, doing: str, otherwise: type[BackendError]) -> BackendError | DeviceError:
     kind = type(error).__name__
     if kind in CREDENTIAL_EXCEPTIONS:
         return CredentialsError(f"{doing}: AWS credentials are missing or incomplete ({kind}). {HOW_TO_SIGN_IN}")
     if kind == "NoRegionError":
         return DeviceError(f"{doing}: no AWS region is set. Set AWS_REGION, for example to us-west-2.")
-    response = getattr(error, "response", None)
-    detail = response.get("Error", {}) if isinstance(response, dict) else {}
-    code = str(detail.get("Code", kind))
-    reason = clean(detail.get("Message") or error)
+    code = error_code(error)
+    reason = clean(_detail(error).get("Message") or error)
+    if code in SKEW_CODES or SKEW_TEXT.search(reason):
+        return CredentialsError(f"{doing}: AWS refused the time of the request ({code}). Set this machine's clock.")
     if code in CREDENTIAL_CODES:
         return CredentialsError(f"{doing}: AWS refused the credentials ({code}). {HOW_TO_SIGN_IN}")
     if code in DEVICE_CODES:
         return DeviceError(f"{doing}: {code}: {reason}. Choose another device or try later.")
+    if code == "ServiceQuotaExceededException":
+        return otherwise(f"{doing}: {code}: {reason}. Wait until tasks have ended, or ask AWS for a higher quota.")
     return otherwise(f"{doing}: {code}: {reason}")
+
+
+def error_code(error: Exception) -> str:
+    """Return the service's code of an error, or the name of its class."""
+    return str(_detail(error).get("Code", type(error).__name__))
+
+
+def _detail(error: Exception) -> dict[str, str]:
+    response = getattr(error, "response", None)
+    return response.get("Error", {}) if isinstance(response, dict) else {}

@@ -1,0 +1,423 @@
+"""The journal of a paid run: written ahead of every call, forced to disk, and read first of all.
+
+One SQLite file in WAL mode with full synchronisation. What is about to be submitted is written before it
+is submitted, the task's name as soon as it is known, and results as soon as they are read. So a process
+that was killed at any point leaves a journal that says which task may exist, and a request that was paid
+for once is answered from here ever after. Neither credentials nor account numbers are written.
+"""
+
+import contextlib
+import datetime
+import fcntl
+import json
+import sqlite3
+import uuid
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from sqdr.deploy.braket.packing import TaskPlan
+from sqdr.deploy.braket.results import CircuitResult, ResultError
+from sqdr.errors import JournalError
+from sqdr.storage import storage_errors
+
+__all__ = ["ENDED", "Journal", "JournalTask"]
+
+APPLICATION_ID = 0x73716472  # "sqdr"
+SCHEMA_VERSION = 1
+NEVER_SUBMITTED, CREATED = "INTENDED", "CREATED"
+ENDED = ("COMPLETED", "FAILED", "CANCELLED")
+BUSY_S = 10.0
+
+SCHEMA = """
+CREATE TABLE owner (model TEXT NOT NULL, created_at TEXT NOT NULL);
+CREATE TABLE runs (
+    run_id TEXT PRIMARY KEY,
+    started_at TEXT NOT NULL,
+    ended_at TEXT,
+    request TEXT NOT NULL
+);
+CREATE TABLE tasks (
+    task_id INTEGER PRIMARY KEY,
+    run_id TEXT NOT NULL REFERENCES runs,
+    token TEXT NOT NULL UNIQUE,
+    device_arn TEXT NOT NULL,
+    region TEXT NOT NULL,
+    name TEXT UNIQUE,
+    status TEXT NOT NULL,
+    reason TEXT NOT NULL DEFAULT '',
+    n_shots INTEGER NOT NULL,
+    cost_usd TEXT,
+    billed_ms INTEGER,
+    is_suspect INTEGER NOT NULL DEFAULT 0,
+    intended_at TEXT NOT NULL,
+    ended_at TEXT,
+    action BLOB NOT NULL
+);
+CREATE TABLE circuits (
+    task_id INTEGER NOT NULL REFERENCES tasks,
+    position INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    sample_id TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    shots INTEGER NOT NULL,
+    result TEXT,
+    PRIMARY KEY (task_id, position)
+);
+CREATE INDEX circuits_by_key ON circuits (key);
+"""
+
+
+@dataclass(frozen=True)
+class JournalTask:
+    """One task as the journal knows it.
+
+    Args:
+        task_id: its number in the journal.
+        run_id: of the run that submitted it.
+        token: the client token that it was, or may have been, submitted with.
+        device_arn: of the device.
+        region: AWS region it was submitted in.
+        name: ``quantum-task/<id>``; None if no answer to its submission was recorded.
+        status: INTENDED, or the service's last word on it.
+        reason: of a failure.
+        n_shots: of all its circuits.
+        cost_usd: the estimate; None where prices are not known.
+        billed_ms: simulated time, of a simulator that has finished.
+        is_suspect: its canary failed.
+        intended_at: UTC.
+        keys: of its circuits, in order.
+        shots: of its circuits, in order.
+        sample_ids: of its circuits, in order.
+        purposes: of its circuits, in order.
+    """
+
+    task_id: int
+    run_id: str
+    token: str
+    device_arn: str
+    region: str
+    name: str | None
+    status: str
+    reason: str
+    n_shots: int
+    cost_usd: Decimal | None
+    billed_ms: int | None
+    is_suspect: bool
+    intended_at: datetime.datetime
+    keys: tuple[str, ...]
+    shots: tuple[int, ...]
+    sample_ids: tuple[str, ...]
+    purposes: tuple[str, ...]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.status in ENDED
+
+
+class Journal:
+    """An open journal; use `Journal.open` or `Journal.look`."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: Any = None) -> None:
+        self.path = path
+        self._db = connection
+        self._lock = lock
+        self.run_id = ""
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, path: str | Path, model: str) -> Iterator["Journal"]:
+        """Yield the journal of a model's runs, for one process at a time; a new one if there is none.
+
+        Args:
+            path: the file.
+            model: what tells the bundle from others, for example its manifest's SHA-256.
+
+        Raises:
+            JournalError: not a journal, damaged, of another bundle or a newer sqdr, or in use.
+            StorageError: it cannot be written.
+        """
+        path = Path(path)
+        with storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = _lock(path)
+        try:
+            with _translated(path):
+                journal = cls(path, _connect(path), lock)
+                try:
+                    journal._prepare(model)
+                    yield journal
+                finally:
+                    journal._db.close()
+        finally:
+            lock.close()
+
+    @classmethod
+    @contextlib.contextmanager
+    def look(cls, path: str | Path) -> Iterator["Journal"]:
+        """Yield a journal for reading, also while a run writes it.
+
+        Raises:
+            JournalError: not there, not a journal, damaged, or of a newer sqdr.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise JournalError(f"{path} does not exist. A run on a paid device makes it in its --out folder.")
+        with _translated(path):
+            journal = cls(path, _connect(path))
+            try:
+                journal._check()
+                yield journal
+            finally:
+                journal._db.close()
+
+    def _prepare(self, model: str) -> None:
+        with self._transaction():
+            if self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+                self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                for statement in SCHEMA.split(";\n"):
+                    self._db.execute(statement)
+                self._db.execute("INSERT INTO owner VALUES (?, ?)", (model, _now()))
+        self._check()
+        (owner,) = self._db.execute("SELECT model FROM owner").fetchone()
+        if owner != model:
+            raise JournalError(f"{self.path} is the journal of another bundle. Choose another --out or --journal.")
+
+    def _check(self) -> None:
+        """Check that the file is a journal, whole, of a version that is known."""
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if application != APPLICATION_ID:
+            raise JournalError(f"{self.path} is no journal of sqdr. Choose another --out or --journal.")
+        if version > SCHEMA_VERSION:
+            raise JournalError(f"{self.path} was written by a newer sqdr (schema {version}). Update sqdr.")
+        (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def begin_run(self, request: dict[str, Any]) -> str:
+        """Record the start of a run, and return its id."""
+        self.run_id = uuid.uuid4().hex
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO runs VALUES (?, ?, NULL, ?)", (self.run_id, _now(), json.dumps(request, sort_keys=True))
+            )
+        return self.run_id
+
+    def end_run(self) -> None:
+        """Record that the run is complete."""
+        with self._transaction():
+            self._db.execute("UPDATE runs SET ended_at = ? WHERE run_id = ?", (_now(), self.run_id))
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return every run: ``run_id, started_at, ended_at, request``."""
+        rows = self._db.execute("SELECT run_id, started_at, ended_at, request FROM runs ORDER BY started_at")
+        return [
+            {"run_id": run, "started_at": start, "ended_at": end, "request": json.loads(request)}
+            for run, start, end, request in rows
+        ]
+
+    def intend(self, plan: TaskPlan, device_arn: str, region: str, cost_usd: Decimal | None) -> JournalTask:
+        """Record a task before it is submitted."""
+        token = uuid.uuid4().hex
+        with self._transaction():
+            cursor = self._db.execute(
+                "INSERT INTO tasks (run_id, token, device_arn, region, status, n_shots, cost_usd, intended_at, action) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    self.run_id,
+                    token,
+                    device_arn,
+                    region,
+                    NEVER_SUBMITTED,
+                    plan.n_shots,
+                    None if cost_usd is None else str(cost_usd),
+                    _now(),
+                    zlib.compress(plan.action.encode()),
+                ),
+            )
+            task_id = cursor.lastrowid
+            self._db.executemany(
+                "INSERT INTO circuits VALUES (?, ?, ?, ?, ?, ?, NULL)",
+                (
+                    (task_id, position, circuit.key, circuit.sample_id, circuit.purpose, circuit.shots)
+                    for position, circuit in enumerate(plan.circuits)
+                ),
+            )
+        return self._task(int(task_id or 0))
+
+    def action(self, task: JournalTask) -> str:
+        """Return the program of a task, as it was or would have been submitted."""
+        (packed,) = self._db.execute("SELECT action FROM tasks WHERE task_id = ?", (task.task_id,)).fetchone()
+        return zlib.decompress(packed).decode()
+
+    def created(self, task: JournalTask, name: str) -> JournalTask:
+        """Record the name that the service gave a task."""
+        with self._transaction():
+            self._db.execute("UPDATE tasks SET name = ?, status = ? WHERE task_id = ?", (name, CREATED, task.task_id))
+        return self._task(task.task_id)
+
+    def ended(self, task: JournalTask, status: str, reason: str = "") -> None:
+        """Record a task's end without results: nothing is charged then (``braket.tracking.Tracker`` counts so)."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE tasks SET status = ?, reason = ?, cost_usd = '0', ended_at = ? WHERE task_id = ?",
+                (status, reason, _now(), task.task_id),
+            )
+
+    def completed(
+        self,
+        task: JournalTask,
+        results: Sequence[CircuitResult],
+        *,
+        cost_usd: Decimal | None,
+        billed_ms: int | None = None,
+        suspect: str = "",
+    ) -> None:
+        """Record the results of a task, all at once.
+
+        Args:
+            task: the task.
+            results: one for each circuit, in order; those that failed are left without a result.
+            cost_usd: the estimate, now that it is over.
+            billed_ms: simulated time.
+            suspect: why the results are not to be trusted; empty if they are.
+        """
+        reason = suspect or next((result.failure for result in results if result.failure), "")
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE circuits SET result = ? WHERE task_id = ? AND position = ?",
+                (
+                    (result.to_json(), task.task_id, position)
+                    for position, result in enumerate(results)
+                    if not result.failure
+                ),
+            )
+            self._db.execute(
+                "UPDATE tasks SET status = 'COMPLETED', reason = ?, cost_usd = ?, billed_ms = ?, is_suspect = ?, "
+                "ended_at = ? WHERE task_id = ?",
+                (reason, None if cost_usd is None else str(cost_usd), billed_ms, bool(suspect), _now(), task.task_id),
+            )
+
+    def answer(self, key: str, *, suspects: bool = False) -> CircuitResult | None:
+        """Return the result that was paid for under a key, None if there is none.
+
+        Args:
+            key: `CircuitRequest.key`.
+            suspects: take results of tasks whose canary failed, too.
+        """
+        row = self._db.execute(
+            "SELECT result FROM circuits JOIN tasks USING (task_id) WHERE key = ? AND result IS NOT NULL "
+            "AND is_suspect <= ? ORDER BY is_suspect, task_id LIMIT 1",
+            (key, suspects),
+        ).fetchone()
+        return None if row is None else CircuitResult.from_json(row[0])
+
+    def open_tasks(self) -> list[JournalTask]:
+        """Return the tasks that may still give results, oldest first."""
+        return [task for task in self.tasks() if not task.has_ended]
+
+    def tasks(self) -> list[JournalTask]:
+        """Return every task, oldest first."""
+        return [self._task(task_id) for (task_id,) in self._db.execute("SELECT task_id FROM tasks ORDER BY task_id")]
+
+    def spent_usd(self) -> Decimal:
+        """Return the estimate of all tasks that ended with results or may do so; unknown costs count as nothing."""
+        rows: Iterable[tuple[str]] = self._db.execute("SELECT cost_usd FROM tasks WHERE cost_usd IS NOT NULL")
+        return sum((Decimal(cost) for (cost,) in rows), Decimal(0))
+
+    def _task(self, task_id: int) -> JournalTask:
+        row = self._db.execute(
+            "SELECT run_id, token, device_arn, region, name, status, reason, n_shots, cost_usd, billed_ms, "
+            "is_suspect, intended_at FROM tasks WHERE task_id = ?",
+            (task_id,),
+        ).fetchone()
+        run_id, token, device_arn, region, name, status, reason, n_shots, cost, billed_ms, is_suspect, intended = row
+        circuits = self._db.execute(
+            "SELECT key, shots, sample_id, purpose FROM circuits WHERE task_id = ? ORDER BY position", (task_id,)
+        ).fetchall()
+        keys, shots, samples, purposes = zip(*circuits, strict=True) if circuits else ((), (), (), ())
+        return JournalTask(
+            task_id=task_id,
+            run_id=run_id,
+            token=token,
+            device_arn=device_arn,
+            region=region,
+            name=name,
+            status=status,
+            reason=reason,
+            n_shots=n_shots,
+            cost_usd=None if cost is None else Decimal(cost),
+            billed_ms=billed_ms,
+            is_suspect=bool(is_suspect),
+            intended_at=datetime.datetime.fromisoformat(intended),
+            keys=keys,
+            shots=shots,
+            sample_ids=samples,
+            purposes=purposes,
+        )
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _lock(path: Path) -> Any:
+    """Return a locked file beside the journal; the system lets go of it when this process ends.
+
+    Not the journal itself: a process that closes any handle of a database drops SQLite's own locks on it
+    (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+    """
+    file = path.with_name(f"{path.name}-lock").open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise JournalError(
+            f"{path} is in use by another process. Wait until it has ended, or choose another --out or --journal."
+        ) from None
+    return file
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors and what a damaged table gives into one line."""
+    fix = (
+        "Keep the file: tasks that it names are paid for, and the Braket console lists them by the tag sqdr-token. "
+        "Choose another --out to start anew."
+    )
+    try:
+        yield
+    except sqlite3.OperationalError as error:  # a disk that is full or cannot be written, a lock
+        raise JournalError(
+            f"{path} cannot be used: {error}. Check the disk, the rights and other processes."
+        ) from error
+    except (sqlite3.Error, ResultError, zlib.error) as error:
+        raise JournalError(f"{path} is damaged ({' '.join(str(error).split())[:120]}). {fix}") from error
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")

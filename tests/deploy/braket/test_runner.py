@@ -1,0 +1,573 @@
+"""The runner against the fake service: faults of every kind, nothing lost, nothing paid twice, nothing unasked."""
+
+import datetime
+import json
+import traceback
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sqdr.deploy.braket.journal import Journal
+from sqdr.deploy.braket.options import BraketOptions
+from sqdr.deploy.fakes import FakeBraket
+from sqdr.deploy.heads import BraketAwsHead, open_head
+from sqdr.errors import (
+    BackendTimeoutError,
+    BudgetError,
+    CanaryError,
+    CredentialsError,
+    DeviceError,
+    SqdrError,
+    TaskError,
+)
+from sqdr.openqasm import to_openqasm
+
+pytest_plugins = ["sqdr.deploy.fakes.pytest_plugin"]
+
+RNG = np.random.default_rng(11)
+WEIGHTS = RNG.uniform(-np.pi, np.pi, (2, 3, 3))
+ANGLES = RNG.uniform(-np.pi, np.pi, (6, 3, 3))
+SHOTS = 1000
+SECRETS = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "123456789012")
+JOURNAL = Path("journal.sqlite")
+
+
+@pytest.fixture
+def fake(fake_braket: FakeBraket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeBraket:
+    monkeypatch.chdir(tmp_path)
+    return fake_braket
+
+
+def head(device: str, *, shots: int | None = SHOTS, **options: Any) -> BraketAwsHead:
+    made = open_head(
+        device,
+        openqasm=to_openqasm(WEIGHTS, "ring"),
+        weights=WEIGHTS,
+        entangler="ring",
+        n_qubits=3,
+        shots=shots,
+        braket=BraketOptions(**{"journal": JOURNAL, "model": "m", "result_patience_s": 0.05} | options),
+    )
+    assert isinstance(made, BraketAwsHead)
+    made.name_samples(ANGLES, [f"image-{number}" for number in range(len(ANGLES))])
+    return made
+
+
+def exact() -> np.ndarray:
+    with open_head("local:sv", openqasm="", weights=WEIGHTS, entangler="ring", n_qubits=3, shots=None) as local:
+        return local.expectations(ANGLES)
+
+
+def run(device: str, *, shots: int | None = SHOTS, n: int = len(ANGLES), **options: Any) -> np.ndarray:
+    with head(device, shots=shots, **options) as opened:
+        found = opened.expectations(ANGLES[:n])
+    # a mean of shots of +-1 has a standard deviation of at most 1 / sqrt(shots); beyond 5 of them once in 2 million
+    assert np.abs(found - exact()[:n]).max() < (1e-10 if shots is None else 5 / np.sqrt(shots))
+    return found
+
+
+def tokens(fake: FakeBraket) -> int:
+    """How many tasks exist at the service: each would be paid for."""
+    return len(fake.tasks)
+
+
+# ---- answered from the journal
+
+
+@pytest.mark.parametrize("device", ["braket_sv1", "braket_iqm_garnet"])
+def test_same_request_again_costs_nothing(fake: FakeBraket, device: str) -> None:
+    first = run(device)
+    n_tasks, n_requests = tokens(fake), len(fake.requests)
+    again = run(device)
+    np.testing.assert_array_equal(again, first)
+    assert tokens(fake) == n_tasks
+    assert not [request for request in fake.requests[n_requests:] if "quantum-task" in request]
+    with head(device) as opened:
+        opened.expectations(ANGLES)
+        assert opened.report().cost_usd == 0
+
+
+def test_more_images_pay_for_the_new_ones_only(fake: FakeBraket) -> None:
+    few = run("braket_sv1", n=4, has_canary=False)
+    assert tokens(fake) == 4
+    more = run("braket_sv1", n=6, has_canary=False)
+    assert tokens(fake) == 6
+    np.testing.assert_array_equal(more[:4], few)
+
+
+def test_equal_images_are_paid_for_once(fake: FakeBraket) -> None:
+    with head("braket_sv1", has_canary=False) as opened:
+        found = opened.expectations(ANGLES[[0, 1, 0, 0]])
+    assert tokens(fake) == 2
+    np.testing.assert_array_equal(found[0], found[3])
+
+
+def test_further_part_is_a_new_request(fake: FakeBraket) -> None:
+    with head("braket_sv1", has_canary=False) as opened:
+        first, second = (opened.sample(ANGLES[:2], 100, part=part) for part in (0, 1))
+        again = opened.sample(ANGLES[:2], 100, part=0)
+    assert tokens(fake) == 4
+    np.testing.assert_array_equal(first.ones, again.ones)
+    assert (first + second).shots.tolist() == [200, 200]
+
+
+# ---- program sets
+
+
+@pytest.mark.parametrize("form", ["inline", "by_reference"])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_program_sets_are_cut_by_the_device_own_limits(fake: FakeBraket, form: Any, reverse: bool) -> None:
+    fake.result_form, fake.reverse_columns = form, reverse
+    fake.set_limits(fake.qpu_arn, max_executables=4, max_total_shots=3 * SHOTS)
+    run("braket_iqm_garnet")
+    # three circuits a set by the shots, one of them the canary
+    assert [task.shots for task in fake.tasks.values()] == [3 * SHOTS] * 3
+    with Journal.look(JOURNAL) as journal:
+        assert [task.purposes for task in journal.tasks()] == [("sample", "sample", "canary")] * 3
+        assert journal.tasks()[0].sample_ids[:2] == ("image-0", "image-1")
+
+
+def test_circuits_that_fail_in_a_set_are_tried_again_and_the_others_kept(fake: FakeBraket) -> None:
+    fake.executable_failures = [{1: "qubit 7 is cold", 4: "qubit 7 is cold"}]
+    run("braket_iqm_garnet")
+    assert [len(task.action["programs"][0]["inputs"]["x_0_1"]) for task in fake.tasks.values()] == [6, 2]
+
+
+def test_circuit_that_fails_for_good_is_named_and_the_others_are_not_lost(fake: FakeBraket) -> None:
+    fake.executable_failures = [{1: "no route"}, {0: "no route"}, {0: "no route"}]
+    with pytest.raises(
+        TaskError, match=r"1 of 6 circuits \(image-1\) have no result: .*no route.* The journal holds 3 finished"
+    ):
+        run("braket_iqm_garnet")
+    fake.executable_failures = []
+    run("braket_iqm_garnet")
+    assert tokens(fake) == 4
+    assert len(list(fake.tasks.values())[3].action["programs"][0]["inputs"]["x_0_1"]) == 1
+
+
+def test_tasks_instead_of_program_sets_on_request(fake: FakeBraket) -> None:
+    run("braket_iqm_garnet", has_program_sets=False, has_canary=False)
+    assert [task.shots for task in fake.tasks.values()] == [SHOTS] * 6
+
+
+# ---- a task that ends without a result
+
+
+@pytest.mark.parametrize("outcome", ["FAILED", "CANCELLED"])
+def test_task_that_ends_without_result_is_tried_again_and_the_rest_goes_on(fake: FakeBraket, outcome: Any) -> None:
+    fake.outcomes = [("COMPLETED", ""), (outcome, "cold"), ("COMPLETED", ""), (outcome, "cold")]
+    run("braket_sv1", has_canary=False)
+    assert tokens(fake) == 8
+    with Journal.look(JOURNAL) as journal:
+        ends = [task.status for task in journal.tasks()]
+        assert (ends.count("COMPLETED"), ends.count(outcome)) == (6, 2)
+        # what failed is not charged
+        assert journal.spent_usd() == 6 * Decimal("0.005")
+
+
+def test_tries_have_a_limit_and_the_reason_is_told_without_secrets(fake: FakeBraket) -> None:
+    reason = f"no access for arn:aws:iam::{SECRETS[2]}:user/ann, {SECRETS[2]}, key {SECRETS[1]}"
+    fake.outcomes = [("COMPLETED", ""), *[("FAILED", reason)] * 7]
+    with pytest.raises(TaskError, match=r"2 of 3 circuits .* FAILED: no access for \[hidden\]") as caught:
+        run("braket_sv1", n=3, has_canary=False, n_tries=3)
+    assert_no_secret(caught.value)
+    assert "Ask for the same again with this journal to go on." in str(caught.value)
+    run("braket_sv1", n=3, has_canary=False)
+
+
+# ---- faults on the way
+
+
+TRANSIENT = ["throttle", "error", "unavailable", "reset_before", "reset_after", "lost", "slow", "garbage"]
+
+
+@pytest.mark.parametrize("operation", ["GetDevice", "CreateQuantumTask", "GetQuantumTask", "S3Get"])
+@pytest.mark.parametrize("kind", TRANSIENT)
+def test_passing_fault_changes_nothing(fake: FakeBraket, kind: Any, operation: Any) -> None:
+    fake.faults.add(kind, operation, times=2)
+    run("braket_sv1", n=3, has_canary=False, result_patience_s=20.0)
+    assert tokens(fake) == 3
+    assert len(fake.faults.fired) == 2
+
+
+@pytest.mark.parametrize("operation", ["CreateQuantumTask", "GetQuantumTask"])
+def test_fault_that_outlasts_botocore_changes_nothing(
+    fake: FakeBraket, operation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sqdr.deploy.braket.service.MAX_ATTEMPTS", 1)
+    fake.faults.add("error", operation, times=3)
+    fake.faults.add("reset_after", operation, times=1)
+    run("braket_sv1", n=2, has_canary=False)
+    assert tokens(fake) == 2
+    assert len(fake.faults.fired) == 4
+
+
+@pytest.mark.parametrize("kind", ["missing", "truncated", "garbage"])
+def test_result_that_is_late_or_cut_is_read_again(fake: FakeBraket, kind: Any) -> None:
+    fake.faults.add(kind, "S3Get", times=3)
+    run("braket_sv1", n=3, has_canary=False, result_patience_s=20.0)
+    assert tokens(fake) == 3
+
+
+@pytest.mark.parametrize("kind", ["missing", "truncated", "garbage"])
+def test_result_that_stays_unreadable_stops_neither_the_rest_nor_a_later_look(fake: FakeBraket, kind: Any) -> None:
+    first: list[str] = []
+
+    def is_first(request: Any) -> bool:
+        first.append(request.path)
+        return bool(request.path == first[0])
+
+    fake.faults.add(kind, "S3Get", times=None, match=is_first)
+    with pytest.raises(
+        TaskError, match=r"1 of 3 circuits .*COMPLETED, but its result cannot be read.*2 finished and 1"
+    ):
+        run("braket_sv1", n=3, has_canary=False)
+    fake.faults.clear()
+    run("braket_sv1", n=3, has_canary=False)
+    assert tokens(fake) == 3
+
+
+@pytest.mark.parametrize("operation", ["CreateQuantumTask", "GetQuantumTask", "S3Get"])
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("expired", "AWS refused the credentials"), ("denied", "AWS refused"), ("skew", "Set this machine's clock")],
+)
+def test_refused_credentials_say_what_was_paid_and_how_to_go_on(
+    fake: FakeBraket, kind: Any, said: str, operation: Any
+) -> None:
+    fake.faults.add(kind, operation, after=2, times=None)
+    with pytest.raises(CredentialsError, match=said) as caught:
+        run("braket_sv1", n=4, has_canary=False, max_in_flight=2)
+    assert "Ask for the same again with this journal to go on." in str(caught.value)
+    assert "about $0.0" in str(caught.value)
+    assert_no_secret(caught.value)
+    fake.faults.clear()
+    run("braket_sv1", n=4, has_canary=False)
+    assert tokens(fake) == 4
+
+
+def test_quota_waits_for_a_task_to_end(fake: FakeBraket) -> None:
+    fake.polls_before_done = 2
+    fake.faults.add("quota", "CreateQuantumTask", after=2, times=2)
+    run("braket_sv1", has_canary=False)
+    assert len(fake.faults.fired) == 2
+    assert tokens(fake) == 6
+
+
+def test_quota_of_nothing_is_an_error_that_says_what_to_do(fake: FakeBraket) -> None:
+    fake.faults.add("quota", "CreateQuantumTask", times=None)
+    with pytest.raises(TaskError, match="Wait until tasks have ended, or ask AWS for a higher quota"):
+        run("braket_sv1", has_canary=False)
+    assert tokens(fake) == 0
+
+
+def test_outage_in_the_middle_is_waited_for(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqdr.deploy.braket.service.MAX_ATTEMPTS", 1)
+    fake.polls_before_done = 2
+
+    def outage(done: int, total: int, said: str) -> None:
+        if done == 1 and not outages:
+            fake.stop_listening()
+            outages.append(True)
+
+    outages: list[bool] = []
+    original = fake.start_listening
+    import threading
+
+    timer = threading.Timer(2.0, original)
+    timer.start()
+    try:
+        run("braket_sv1", n=3, has_canary=False, on_progress=outage)
+    finally:
+        timer.join()
+    assert outages
+    assert tokens(fake) == 3
+
+
+def test_outage_without_end_is_an_error_and_nothing_is_lost(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqdr.deploy.braket.service.MAX_ATTEMPTS", 1)
+
+    def outage(done: int, total: int, said: str) -> None:
+        if done == 1:
+            fake.stop_listening()
+
+    with pytest.raises(TaskError, match=r"EndpointConnectionError.*1 finished and 2 unfinished"):
+        run("braket_sv1", n=3, has_canary=False, on_progress=outage, service_patience_s=0.2)
+    fake.start_listening()
+    run("braket_sv1", n=3, has_canary=False)
+    assert tokens(fake) == 3
+
+
+def test_task_that_does_not_end_times_out_and_is_picked_up_later(fake: FakeBraket) -> None:
+    fake.polls_before_done = 10**6
+    with pytest.raises(BackendTimeoutError, match=r"did not finish within 0\.05 s.*0 finished and 3 unfinished"):
+        run("braket_sv1", n=3, has_canary=False, task_timeout_s=0.05)
+    for task in fake.tasks.values():
+        task.polls_left = 0
+    run("braket_sv1", n=3, has_canary=False)
+    assert tokens(fake) == 3
+
+
+# ---- a submission whose answer was never recorded
+
+
+def lose(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Submit one task and die before its name is written."""
+    with monkeypatch.context() as patched:
+
+        def die(*_: Any) -> Any:
+            raise SystemExit("killed")
+
+        patched.setattr(Journal, "created", die)
+        with pytest.raises(SystemExit, match="killed"):
+            run("braket_sv1", n=1, has_canary=False)
+    assert tokens(fake) == 1
+
+
+def test_lost_submission_is_found_by_its_tag(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:
+    lose(fake, monkeypatch)
+    (task,) = fake.tasks.values()
+    run("braket_sv1", n=1, has_canary=False)
+    assert list(fake.tasks.values()) == [task]
+    assert "POST /quantum-tasks" in fake.requests
+    assert fake.requests.count("POST /quantum-task") == 1
+
+
+def test_lost_submission_that_the_search_does_not_show_is_asked_for_with_its_token(
+    fake: FakeBraket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose(fake, monkeypatch)
+    monkeypatch.setattr("sqdr.deploy.braket.service.BraketService.find", lambda self, token, since: None)
+    run("braket_sv1", n=1, has_canary=False)
+    assert fake.requests.count("POST /quantum-task") == 2
+    assert tokens(fake) == 1
+
+
+def test_lost_submission_is_not_guessed_at_without_the_right_to_search(
+    fake: FakeBraket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose(fake, monkeypatch)
+    fake.faults.add("denied", "SearchQuantumTasks", times=None)
+    with pytest.raises(CredentialsError, match="looking for a lost task"):
+        run("braket_sv1", n=1, has_canary=False)
+    assert fake.requests.count("POST /quantum-task") == 1
+
+
+def test_clock_that_is_hours_off_does_not_hide_a_lost_submission(
+    fake: FakeBraket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose(fake, monkeypatch)
+    ahead = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=20)
+    import sqlite3
+
+    with sqlite3.connect(JOURNAL) as database:
+        database.execute("UPDATE tasks SET intended_at = ?", (ahead.isoformat(),))
+    database.close()
+    run("braket_sv1", n=1, has_canary=False)
+    assert fake.requests.count("POST /quantum-task") == 1
+
+
+def test_region_that_is_not_the_tasks_own_is_said(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:
+    lose(fake, monkeypatch)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    with pytest.raises(
+        DeviceError, match=r"submitted in us-west-2, this run is in us-east-1\. Set AWS_REGION=us-west-2"
+    ):
+        run("braket_sv1", n=1, has_canary=False)
+    assert tokens(fake) == 1
+
+
+# ---- the canary
+
+
+def test_every_program_set_has_a_canary_and_tasks_have_one_before_them(fake: FakeBraket) -> None:
+    run("braket_iqm_garnet")
+    run("braket_sv1", journal=Path("other"))
+    garnet, first, *others = fake.tasks.values()
+    assert "x_0_0" not in garnet.action["programs"][-1]["source"]
+    assert "x_0_0" not in first.action["source"]
+    assert all("x_0_0" in task.action["source"] for task in others)
+    assert len(others) == 6
+
+
+def test_wrong_columns_stop_the_run_before_anything_else_is_paid(fake: FakeBraket) -> None:
+    fake.scramble_columns = True
+    with pytest.raises(CanaryError, match=r"canary circuit on braket:.*sv1 is wrong on . of 3 qubits.*--no-canary"):
+        run("braket_sv1")
+    assert tokens(fake) == 1
+    fake.scramble_columns = False
+    run("braket_sv1")  # a new canary, and the circuits
+    assert tokens(fake) == 8
+
+
+def test_drifting_device_cancels_what_waits_and_its_results_answer_nothing(fake: FakeBraket) -> None:
+    fake.set_limits(fake.qpu_arn, max_executables=3)
+    fake.polls_before_done, fake.drift = 1, 0.3
+    with pytest.raises(CanaryError, match="waiting tasks were cancelled"):
+        run("braket_iqm_garnet")
+    assert [task.status for task in fake.tasks.values()].count("CANCELLED") == 2
+    with Journal.look(JOURNAL) as journal:
+        assert [task.is_suspect for task in journal.tasks()] == [True, False, False]
+    fake.drift = 0.0
+    run("braket_iqm_garnet")
+    assert tokens(fake) == 3 + 3
+
+
+def test_suspect_results_are_taken_on_request_without_paying_again(fake: FakeBraket) -> None:
+    fake.drift = 0.3
+    with pytest.raises(CanaryError):
+        run("braket_iqm_garnet")
+    with head("braket_iqm_garnet", has_canary=False) as opened:
+        opened.expectations(ANGLES)
+    assert tokens(fake) == 1
+
+
+# ---- before anything is submitted
+
+
+def closed_window() -> dict[str, str]:
+    """A window of an hour, twelve hours from now."""
+    start = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=12)).replace(minute=0, second=0)
+    end = start.replace(minute=59)
+    return {
+        "executionDay": "Everyday",
+        "windowStartHour": start.strftime("%H:%M:%S"),
+        "windowEndHour": end.strftime("%H:%M:%S"),
+    }
+
+
+def test_device_outside_its_windows_is_said_and_can_be_queued_for(fake: FakeBraket) -> None:
+    fake.set_execution_windows(fake.qpu_arn, [closed_window()])
+    with pytest.raises(DeviceError, match=r"outside its execution windows \(Everyday ..:00 to ..:59 UTC.*--queue"):
+        run("braket_iqm_garnet")
+    assert tokens(fake) == 0
+    run("braket_iqm_garnet", may_wait=True)
+
+
+def test_ion_trap_gets_its_own_gates(fake: FakeBraket) -> None:
+    run(fake.ion_arn, has_canary=True)
+    for task in fake.tasks.values():
+        text = json.dumps(task.action)
+        assert "cz " not in text
+        assert "U(" not in text
+
+
+def test_exact_expectations_of_a_device_that_has_none_are_refused(fake: FakeBraket) -> None:
+    fake.set_limits(fake.simulator_arn, shots=(1, 1000))
+    with pytest.raises(DeviceError, match="gives no exact expectations"):
+        run("braket_sv1", shots=None)
+    assert tokens(fake) == 0
+
+
+# ---- the budget
+
+
+def test_budget_stops_before_the_task_that_exceeds_it(fake: FakeBraket) -> None:
+    with pytest.raises(
+        BudgetError, match=r"next task is estimated at \$0\.00375 and the journal holds \$0\.015.*budget of \$0\.017"
+    ):
+        run("braket_sv1", has_canary=False, budget_usd=Decimal("0.017"), max_in_flight=1)
+    assert tokens(fake) == 3
+    run("braket_sv1", has_canary=False, budget_usd=Decimal("0.03"), max_in_flight=1)
+    assert tokens(fake) == 6
+
+
+def test_budget_counts_what_may_have_been_submitted(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:
+    lose(fake, monkeypatch)
+    with pytest.raises(BudgetError, match="the journal holds"):
+        run("braket_sv1", n=3, has_canary=False, budget_usd=Decimal("0.004"))
+    assert tokens(fake) == 1
+
+
+# ---- Ctrl-C
+
+
+def interrupted(fake: FakeBraket, answer: bool, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    asked: list[int] = []
+
+    def stop(done: int, total: int, said: str) -> None:
+        if fake.tasks and len(fake.tasks) == 3:
+            raise KeyboardInterrupt
+
+    def ask(n_open: int) -> bool:
+        asked.append(n_open)
+        return answer
+
+    fake.polls_before_done = 10
+    with pytest.raises(KeyboardInterrupt):
+        run("braket_sv1", n=3, has_canary=False, on_progress=stop, on_interrupt=ask)
+    fake.polls_before_done = 0
+    return asked
+
+
+def test_ctrl_c_keeps_tasks_that_are_then_picked_up(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert interrupted(fake, False, monkeypatch) == [3]
+    assert {task.status for task in fake.tasks.values()} <= {"QUEUED", "RUNNING"}
+    run("braket_sv1", n=3, has_canary=False)
+    assert tokens(fake) == 3
+
+
+def test_ctrl_c_cancels_on_request_and_the_same_circuits_run_later(
+    fake: FakeBraket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert interrupted(fake, True, monkeypatch) == [3]
+    assert [task.status for task in fake.tasks.values()] == ["CANCELLED"] * 3
+    with Journal.look(JOURNAL) as journal:
+        assert len(journal.open_tasks()) == 3  # until the service has said so
+    run("braket_sv1", n=3, has_canary=False)
+    assert tokens(fake) == 6
+
+
+def test_task_that_completed_in_spite_of_its_cancellation_is_not_lost(
+    fake: FakeBraket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.faults.add("error", "CancelQuantumTask", times=None)
+    monkeypatch.setattr("sqdr.deploy.braket.backoff.Backoff.call", _once)
+    assert interrupted(fake, True, monkeypatch) == [3]
+    fake.faults.clear()
+    run("braket_sv1", n=3, has_canary=False)
+    assert tokens(fake) == 3
+
+
+def _once(self: Any, what: Callable[[], Any], doing: str, otherwise: type[Any] = TaskError) -> Any:
+    try:
+        return what()
+    except SqdrError:
+        raise
+    except Exception as error:
+        raise otherwise(f"{doing}: {type(error).__name__}") from None
+
+
+# ---- polling
+
+
+def test_long_waits_are_polled_ever_less_often(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqdr.deploy.braket.runner import TaskRunner
+
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    original = TaskRunner.__post_init__
+
+    def faster(self: Any) -> None:
+        self.sleep, self.now = sleep, lambda: now[0]
+        original(self)
+
+    monkeypatch.setattr(TaskRunner, "__post_init__", faster)
+    fake.polls_before_done = 400
+    run("braket_sv1", n=1, has_canary=False)
+    # 400 polls last 3.5 hours, no pause is longer than a minute, and the end is found within a twentieth of the wait
+    assert now[0] > 3 * 3600
+    assert now[0] < 400 * 60
+
+
+def assert_no_secret(error: BaseException) -> None:
+    text = "".join(traceback.format_exception(error)) + JOURNAL.read_bytes().decode("latin-1")
+    assert not [secret for secret in SECRETS if secret in text]
+    assert "arn:" not in str(error)
