@@ -47,7 +47,7 @@ class TaskDesk:
             with self._lock:
                 return self._create(token, body, action)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            return braket_error(400, "ValidationException", f"The request is malformed: {error}")
+            return _malformed(error)
 
     def _create(self, token: str, body: dict[str, Any], action: dict[str, Any]) -> Answer:
         arn = self._arns_by_token.get(token)
@@ -113,20 +113,26 @@ class TaskDesk:
         try:
             body = json.loads(request.body)
         except ValueError as error:
-            return braket_error(400, "ValidationException", f"The request is malformed: {error}")
+            return _malformed(error)
         return search(tasks, body)
 
     def cancel(self, request: Request) -> Answer:
-        """Cancel a task that has not ended."""
+        """Cancel a task that has not ended; the same clientToken again finds it cancelled, and that is no error."""
         task = self._behaviour.tasks.get(request.arn)
         if task is None:
             return _no_such_task()
         self._move_on(task, is_poll=False)
+        try:
+            token = json.loads(request.body)["clientToken"]
+        except (KeyError, TypeError, ValueError) as error:
+            return _malformed(error)
         with task.lock:
-            if task.status in ENDED:
+            if task.status in ENDED and token not in task.cancel_tokens:
                 return braket_error(409, "ConflictException", f"The task is {task.status}")
-            task.ended_at = self._behaviour.clock.now()
-            task.status = "CANCELLED"
+            if task.status not in ENDED:
+                task.cancel_tokens.add(token)
+                task.ended_at = self._behaviour.clock.now()
+                task.status = "CANCELLED"
         return braket_answer({"quantumTaskArn": task.arn, "cancellationStatus": "CANCELLING"})
 
     def _tasks(self) -> list[FakeTask]:
@@ -190,3 +196,7 @@ def _digest(body: dict[str, Any]) -> str:
 
 def _no_such_task() -> Answer:
     return braket_error(404, "ResourceNotFoundException", "Quantum task not found")
+
+
+def _malformed(error: Exception) -> Answer:
+    return braket_error(400, "ValidationException", f"The request is malformed: {error}")

@@ -38,6 +38,8 @@ class FakeTask:
         status: as GetQuantumTask last said, or would say.
         ended_at: from the service's clock.
         n_successful_shots: of the result, once COMPLETED.
+        cancel_tokens: clientTokens of the requests that cancelled it.
+        lock: held while it moves on.
     """
 
     arn: str
@@ -58,6 +60,7 @@ class FakeTask:
     status: str = "QUEUED"
     ended_at: datetime | None = None
     n_successful_shots: int = 0
+    cancel_tokens: set[str] = field(default_factory=set, repr=False)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def is_due(self, clock: Clock, *, is_poll: bool) -> bool:
