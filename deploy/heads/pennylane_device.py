@@ -1,7 +1,9 @@
 """Any PennyLane device by name, running the circuit's own definition."""
 
 import difflib
+import importlib.metadata
 import inspect
+import re
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,12 @@ from sqdr.errors import DeviceError, MissingDependencyError
 
 __all__ = ["PennyLaneHead"]
 
-AWS_DEVICES = ("braket.aws.qubit", "braket.aws.ahs")
+# What runs on Amazon Braket, with what it is told after a colon: braket.aws.qubit, braket.aws.ahs
+AWS_PREFIX = "braket.aws."
+PLUGIN = "amazon-braket-pennylane-plugin"
+# The first version whose _braket_program_set_to_pl_result (braket_device.py) names the measured qubits; 1.33.7,
+# 1.34.0, 1.34.2 and 1.35.0 to 1.35.1.post1 were read and do not.
+FIRST_RIGHT = (1, 35, 2)
 # A broadcast batch holds 2^n amplitudes (16 bytes) a sample: 64 MiB at most.
 # 2^28 amplitudes are 4 GiB.
 MAX_QUBITS = 28
@@ -24,9 +31,10 @@ class PennyLaneHead(HeadBase):
     """A PennyLane device: ``default.qubit``, ``lightning.qubit``, ``braket.local.qubit`` and others.
 
     It runs ``sqdr.circuit.qnode`` itself, not the exported text, which makes it an independent check
-    of the export. Braket's own processors and managed simulators are refused: up to version 1.33 the
-    plugin returns qubit 0's expectation for every qubit on a processor that takes program sets
-    (amazon-braket-pennylane-plugin issue 333). The Braket SDK itself is right.
+    of the export. Braket's own processors and managed simulators are refused, by any name: the plugin
+    1.33.7, the last for Python 3.10, returns qubit 0's expectation for every qubit on a processor that
+    takes program sets (its issue 333), and no version counts what a run costs. The ARN as device goes
+    through the Braket SDK, which is right.
     """
 
     def __init__(
@@ -56,11 +64,8 @@ class PennyLaneHead(HeadBase):
             DeviceError: the device is unknown, cannot be made, or takes no seed.
             MissingDependencyError: PennyLane is not installed.
         """
-        if device_name in AWS_DEVICES:
-            raise DeviceError(
-                f"pennylane:{device_name} is refused: up to plugin version 1.33 every expectation comes back "
-                "as qubit 0's on a processor that takes program sets. Pass the device's ARN as the device."
-            )
+        if device_name.startswith(AWS_PREFIX):
+            raise DeviceError(_why_refused(device_name))
         checked = check_weights(weights)
         if checked.shape[1] > MAX_QUBITS:
             raise DeviceError(
@@ -86,6 +91,24 @@ class PennyLaneHead(HeadBase):
             rows.append(np.stack([np.asarray(z) for z in self._circuit(batch, self._weights)], axis=-1))
             self._count(len(batch), self._shots)
         return np.concatenate(rows)
+
+
+def _why_refused(device_name: str) -> str:
+    """Return why a device of the plugin that runs on Amazon Braket is refused, with the installed version."""
+    try:
+        version = importlib.metadata.version(PLUGIN)
+    except importlib.metadata.PackageNotFoundError:
+        version = "(not installed)"
+    release = tuple(map(int, re.findall(r"\d+", version)[:3]))
+    if release < FIRST_RIGHT:
+        first = ".".join(map(str, FIRST_RIGHT))
+        why = (
+            f"{PLUGIN} {version} gives every qubit the expectation of qubit 0 on a processor that takes program sets "
+            f"(its issue 333, in versions below {first})"
+        )
+    else:
+        why = "what it costs is neither counted nor limited through PennyLane"
+    return f"pennylane:{device_name} is refused: {why}. Pass the device's ARN as the device."
 
 
 def _make_device(pennylane: Any, name: str, n_qubits: int, seed: int | None) -> Any:

@@ -53,15 +53,28 @@ def simulate(program: dict[str, Any], shots: int, rng: np.random.Generator | Non
     from braket.ir.openqasm import Program
 
     ir = Program(source=program["source"], inputs=program.get("inputs"))
-    result: dict[str, Any] = json.loads(_simulator(rng).run(ir, shots=shots).json(exclude_none=True))
+    result = _simulator(rng).run(ir, shots=shots)
     if not shots:
+        document: dict[str, Any] = json.loads(result.json(exclude_none=True))
         # The schema allows no empty table.
-        del result["measurements"], result["measuredQubits"]
-        return result
-    bits = np.array(result["measurements"], dtype=np.int64)
-    read = readout.apply(bits, result["measuredQubits"], rng or np.random.default_rng())
-    result["measurements"], result["measuredQubits"] = read
-    return result
+        del document["measurements"], document["measuredQubits"]
+        return document
+    bits = np.array(result.measurements, dtype=np.int64)
+    result.measurements, result.measuredQubits = readout.apply(
+        bits, result.measuredQubits, rng or np.random.default_rng()
+    )
+    values = _result_types(result)
+    result.resultTypes = None
+    document = json.loads(result.json(exclude_none=True))
+    return document | ({"resultTypes": values} if values else {})
+
+
+def _result_types(result: Any) -> list[dict[str, Any]]:
+    """Return the requested result types with their values, as the service computes them from the measurements."""
+    from braket.tasks import GateModelQuantumTaskResult
+
+    made = GateModelQuantumTaskResult.from_object(result).result_types
+    return [{"type": json.loads(found.type.json()), "value": np.asarray(found.value).tolist()} for found in made]
 
 
 def _simulator(rng: np.random.Generator | None) -> Any:
