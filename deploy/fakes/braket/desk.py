@@ -16,6 +16,7 @@ from sqdr.deploy.fakes.braket.messages import ACCOUNT, Answer, Request, braket_a
 from sqdr.deploy.fakes.braket.refusals import refusal
 from sqdr.deploy.fakes.braket.results import Job, run_job
 from sqdr.deploy.fakes.braket.search import search
+from sqdr.deploy.fakes.braket.simulation import ProgramRunner
 from sqdr.deploy.fakes.braket.storage import Storage
 from sqdr.deploy.fakes.braket.tasks import ENDED, FakeTask
 
@@ -166,6 +167,7 @@ class TaskDesk:
         metadata = {"id": task.arn, "deviceId": task.device_arn, "createdAt": iso_time(task.created_at)}
         seed = self._behaviour.seed
         entropy = None if seed is None else [seed, int(_digest(task.request), 16), task.copy_number]
+        rng = None if entropy is None else np.random.default_rng(entropy)
         return Job(
             metadata=metadata | ({"endedAt": iso_time(task.ended_at)} if task.ended_at else {}),
             action=task.action,
@@ -174,8 +176,7 @@ class TaskDesk:
             failures=task.failures,
             location=(task.output_bucket, task.output_directory),
             form=self._behaviour.result_form,
-            rng=None if entropy is None else np.random.default_rng(entropy),
-            readout=self._behaviour.readout,
+            runner=ProgramRunner(rng, self._behaviour.readout),
         )
 
     def _queue_info(self, task: FakeTask) -> dict[str, str]:

@@ -4,11 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from sqdr.deploy.fakes.braket.capabilities import PROGRAM_SET
 from sqdr.deploy.fakes.braket.refusals import n_executables
-from sqdr.deploy.fakes.braket.simulation import Readout, simulate
+from sqdr.deploy.fakes.braket.simulation import ProgramRunner
 
 __all__ = ["Job", "ResultForm", "TaskResult", "run_job"]
 
@@ -30,8 +28,7 @@ class Job:
         failures: reasons by number of the executables that fail, counted through the whole set.
         location: bucket and folder of the result.
         form: of a program set's result.
-        rng: draws the shots; None for the simulator's own generator.
-        readout: what happens to measured bits.
+        runner: runs the programs.
     """
 
     metadata: dict[str, str]
@@ -41,8 +38,7 @@ class Job:
     failures: dict[int, str]
     location: tuple[str, str]
     form: ResultForm
-    rng: np.random.Generator | None
-    readout: Readout
+    runner: ProgramRunner
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ def run_job(job: Job) -> TaskResult:
     """Run a job; whatever the simulator raises comes out."""
     if job.action["braketSchemaHeader"]["name"] == PROGRAM_SET:
         return _run_program_set(job)
-    result = simulate(job.action, job.shots, job.rng, job.readout)
+    result = job.runner.run(job.action, job.shots)
     result["taskMetadata"] |= job.metadata | {"status": "COMPLETED"}
     if job.is_simulator:
         header = _header("simulator_metadata")
@@ -96,7 +92,7 @@ def _run_program_set(job: Job) -> TaskResult:
 def _executable(job: Job, program: dict[str, Any], index: int, shots: int, failure: str | None) -> dict[str, Any]:
     inputs = {name: values[index] for name, values in (program.get("inputs") or {}).items()}
     if failure is None:
-        result = simulate({"source": program["source"], "inputs": inputs or None}, shots, job.rng, job.readout)
+        result = job.runner.run({"source": program["source"], "inputs": inputs or None}, shots)
         return {
             "braketSchemaHeader": _header("program_set_executable_result"),
             "inputsIndex": index,

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Drift", "Readout", "simulate"]
+__all__ = ["Drift", "ProgramRunner", "Readout"]
+
+EMPTY = "OPENQASM 3.0;"
 
 # A rate at which every measured bit flips, or what turns the true bits (n_shots, n_columns) into the read ones.
 Drift = float | Callable[[NDArray[np.int64]], NDArray[np.int64]]
@@ -40,58 +42,91 @@ class Readout:
         return bits.tolist(), qubits
 
 
-def simulate(program: dict[str, Any], shots: int, rng: np.random.Generator | None, readout: Readout) -> dict[str, Any]:
-    """Return the result document of a program, measurements read out.
+class ProgramRunner:
+    """Runs the programs of one task; a text that comes again with other inputs is not parsed again."""
 
-    Args:
-        program: its ``source`` and ``inputs``, one value each.
-        shots: 0 for exact result types.
-        rng: draws the shots from the exact probabilities; None leaves that to the simulator's own
-            generator, which takes no seed.
-        readout: what happens to the measured bits.
-    """
-    from braket.ir.openqasm import Program
+    def __init__(self, rng: np.random.Generator | None, readout: Readout) -> None:
+        """Make the simulator.
 
-    ir = Program(source=program["source"], inputs=program.get("inputs"))
-    result = _simulator(rng).run(ir, shots=shots)
-    if not shots:
+        Args:
+            rng: draws the shots from the exact probabilities; None leaves that to the simulator's own
+                generator, which takes no seed.
+            readout: what happens to the measured bits.
+        """
+        self._simulator = _simulator(rng)
+        self._rng = rng or np.random.default_rng()
+        self._readout = readout
+
+    def run(self, program: dict[str, Any], shots: int) -> dict[str, Any]:
+        """Return the result document of a program, measurements read out.
+
+        Args:
+            program: its ``source`` and ``inputs``, one value each.
+            shots: 0 for exact result types.
+        """
+        from braket.ir.openqasm import Program
+
+        ir = Program(source=program["source"], inputs=program.get("inputs"))
+        result = self._simulator.run(ir, shots=shots)
+        if shots:
+            bits = np.array(result.measurements, dtype=np.int64)
+            result.measurements, result.measuredQubits = self._readout.apply(bits, result.measuredQubits, self._rng)
+        else:
+            # The schema allows no empty table.
+            result.measurements = result.measuredQubits = None
+        values = _result_types(result, shots) if result.resultTypes else []
+        result.resultTypes = None
         document: dict[str, Any] = json.loads(result.json(exclude_none=True))
-        # The schema allows no empty table.
-        del document["measurements"], document["measuredQubits"]
-        return document
-    bits = np.array(result.measurements, dtype=np.int64)
-    result.measurements, result.measuredQubits = readout.apply(
-        bits, result.measuredQubits, rng or np.random.default_rng()
-    )
-    values = _result_types(result)
-    result.resultTypes = None
-    document = json.loads(result.json(exclude_none=True))
-    return document | ({"resultTypes": values} if values else {})
+        return document | ({"resultTypes": values} if values else {})
 
 
-def _result_types(result: Any) -> list[dict[str, Any]]:
-    """Return the requested result types with their values, as the service computes them from the measurements."""
+def _result_types(result: Any, shots: int) -> list[dict[str, Any]]:
+    """Return the requested result types with their values: of shots, those that the SDK finds in the read bits."""
     from braket.tasks import GateModelQuantumTaskResult
 
-    made = GateModelQuantumTaskResult.from_object(result).result_types
-    return [{"type": json.loads(found.type.json()), "value": np.asarray(found.value).tolist()} for found in made]
+    made = GateModelQuantumTaskResult.from_object(result).result_types if shots else result.resultTypes
+    return [{"type": json.loads(found.type.json()), "value": _plain(found.value)} for found in made]
+
+
+def _plain(value: Any) -> Any:
+    """Return a result type's value as JSON has it; a complex number is a pair, as the SDK reads it."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    array = np.asarray(value)
+    return (np.stack([array.real, array.imag], axis=-1) if np.iscomplexobj(array) else array).tolist()
 
 
 def _simulator(rng: np.random.Generator | None) -> Any:
     from braket.default_simulator import StateVectorSimulator
+    from braket.default_simulator.openqasm.interpreter import Interpreter
+    from braket.default_simulator.openqasm.parser.openqasm_parser import parse
     from braket.default_simulator.state_vector_simulation import StateVectorSimulation
-
-    if rng is None:
-        return StateVectorSimulator()
-    generator = rng
 
     class Simulation(StateVectorSimulation):  # type: ignore[misc]
         def retrieve_samples(self) -> Any:
+            if rng is None:
+                return super().retrieve_samples()
             weights = self.probabilities
-            return generator.choice(len(weights), size=self.shots, p=weights / weights.sum())
+            return rng.choice(len(weights), size=self.shots, p=weights / weights.sum())
 
     class Simulator(StateVectorSimulator):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self._trees: dict[str, Any] = {}
+
         def initialize_simulation(self, **kwargs: Any) -> Any:
             return Simulation(**kwargs)
+
+        def parse_program(self, program: Any) -> Any:
+            """Interpret a program as the simulator does, from a kept syntax tree: parsing takes most of the time."""
+            tree = self._trees.pop(program.source, None) or parse(program.source)
+            interpreter = Interpreter(self.create_program_context())
+            # an empty run takes the inputs in and sets up what the visit needs
+            interpreter.run(EMPTY, inputs=program.inputs)
+            text = repr(tree)
+            interpreter.visit(tree)
+            if repr(tree) == text:
+                self._trees[program.source] = tree
+            return interpreter.context
 
     return Simulator()
