@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ from sqdr.hw_configs.schema import (
     HardwareConfig,
     Loihi2,
 )
-from sqdr.strict import load_yaml, parse
+from sqdr.strict import MAX_YAML_BYTES, load_yaml, parse
 
-__all__ = ["list_hardware", "load_hardware", "own_file", "packaged_hardware"]
+__all__ = ["list_hardware", "load_hardware", "own_by_arn", "own_file", "packaged_by_arn", "packaged_hardware"]
 
 KINDS: dict[str, type[HardwareConfig]] = {
     "braket_local": BraketLocal,
@@ -65,6 +66,23 @@ def packaged_hardware(name: str) -> HardwareConfig:
         raise DeviceError(
             f"hardware '{name}' is unknown. {hint}Known: {', '.join(names)}; or give a path ending in .yaml."
         )
+    return _packaged(name)
+
+
+def packaged_by_arn(arn: str) -> BraketSimulator | BraketQpu | None:
+    """Return the hardware of this ARN that comes with sqdr, if there is one."""
+    for name in list_hardware():
+        # a look at the text first, which is a hundred times quicker than parsing it
+        if f'"{arn}"' in (files("sqdr.hw_configs") / f"{name}.yaml").read_text(encoding="utf-8"):
+            hardware = _packaged(name)
+            if isinstance(hardware, BraketSimulator | BraketQpu) and hardware.arn == arn:
+                return hardware
+    return None
+
+
+@cache
+def _packaged(name: str) -> HardwareConfig:
+    """Read once: the files do not change, and neither does what is read, which is frozen."""
     with as_file(files("sqdr.hw_configs") / f"{name}.yaml") as path:
         return _read(path)
 
@@ -74,6 +92,34 @@ def own_file(name: str) -> Path | None:
     # Anything else is no name but a way out of the folder, or too long for a file.
     path = Path(f"{name}.yaml")
     return path if re.fullmatch(r"\w[\w.-]{0,99}", name) and path.is_file() else None
+
+
+def own_by_arn(arn: str) -> BraketSimulator | BraketQpu | None:
+    """Return the hardware of this ARN that a file in the working folder describes, if there is one.
+
+    Only files that name the ARN are read: other YAML there is none of sqdr's business.
+
+    Raises:
+        ConfigError: the file breaks a rule, or two files describe the device.
+    """
+    found = [(path, _read(path)) for path in sorted(Path().glob("*.yaml")) if _names_arn(path, arn)]
+    if len(found) > 1:
+        names = ", ".join(path.name for path, _ in found)
+        raise ConfigError(f"one file of the working folder may describe a device, got {names}. Remove all but one.")
+    hardware = found[0][1] if found else None
+    return hardware if isinstance(hardware, BraketSimulator | BraketQpu) else None
+
+
+def _names_arn(path: Path, arn: str) -> bool:
+    """Whether a file is a hardware file of the device, right or wrong."""
+    try:
+        # a look at the bytes first: parsing every YAML file of a large folder takes seconds
+        if not path.is_file() or path.stat().st_size > MAX_YAML_BYTES or arn.encode() not in path.read_bytes():
+            return False
+        data = load_yaml(path, "hardware file")
+    except (OSError, ConfigError):
+        return False
+    return isinstance(data, dict) and "kind" in data and data.get("arn") == arn
 
 
 def _read(path: Path) -> HardwareConfig:

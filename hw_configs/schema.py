@@ -1,17 +1,12 @@
-"""What a hardware file may say, one model per kind of hardware.
+"""What a hardware file may say, one model per kind of hardware. Its figures: `sqdr.hw_configs.figures`."""
 
-A figure that comes from outside (a limit, a price, a physical constant) is written with the place it
-was read in and the month it was read, so that a stale one can be seen and replaced:
-``{value: 0.30, source: "https://...", as_of: 2026-11}``.
-"""
-
-import datetime
 import re
-from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from sqdr.hw_configs.figures import MAX_COUNT, Count, Figure, Money, OptionalFigure, PositiveReal, Share, ShotRange
+from sqdr.hw_configs.prices import ProgramSets, QpuPrices, SimulatorPrices
 from sqdr.strict import StrictModel
 
 __all__ = [
@@ -20,6 +15,7 @@ __all__ = [
     "BraketLocal",
     "BraketQpu",
     "BraketSimulator",
+    "Fidelities",
     "Figure",
     "GateNoise",
     "HardwareConfig",
@@ -27,6 +23,7 @@ __all__ = [
     "Loihi2",
     "Money",
     "NoiseModel",
+    "OptionalFigure",
     "ProgramSets",
     "QpuPrices",
     "ShotRange",
@@ -41,26 +38,6 @@ ARN_PATTERN = re.compile(
 )
 """A Braket device ARN; region is empty for the managed simulators and for some older QPUs."""
 
-MAX_MONEY_USD = Decimal(1_000_000)
-
-
-def _money(value: Any) -> Decimal:
-    """Return an amount without a detour through binary: YAML's 0.3 is the Decimal 0.3."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        raise ValueError("must be an amount in USD such as 0.30")
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation:
-        raise ValueError("must be an amount in USD such as 0.30") from None
-    if not amount.is_finite() or not 0 <= amount <= MAX_MONEY_USD:
-        raise ValueError(f"must be an amount in USD from 0 to {MAX_MONEY_USD}")
-    return amount
-
-
-def _month(value: Any) -> Any:
-    """Return the text of a date that YAML has already parsed."""
-    return value.isoformat() if isinstance(value, datetime.date) else value
-
 
 def _arn(value: str) -> str:
     if ARN_PATTERN.fullmatch(value) is None:
@@ -68,40 +45,10 @@ def _arn(value: str) -> str:
     return value
 
 
-Money = Annotated[Decimal, BeforeValidator(_money)]
-Month = Annotated[str, BeforeValidator(_month), Field(pattern=r"^20\d\d-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?$")]
 Arn = Annotated[str, AfterValidator(_arn), Field(repr=False)]
-# Strict: YAML's `yes` and "5" are not numbers.
-Count = Annotated[int, Field(strict=True, ge=1, le=10**12)]
 # The width of a register. More is a mistake, and 2 to its power might not fit in memory.
 Bits = Annotated[int, Field(strict=True, ge=1, le=32)]
-PositiveReal = Annotated[float, Field(strict=True, gt=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-Value = TypeVar("Value")
-
-
-class Figure(StrictModel, Generic[Value]):
-    """A number from outside, with the place and the month it was read."""
-
-    value: Value
-    source: str = Field(min_length=3)
-    as_of: Month
-
-    def __repr_name__(self) -> str:
-        return "Figure"
-
-
-class ShotRange(StrictModel):
-    """The fewest and the most shots of one circuit."""
-
-    min: Count
-    max: Count
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "ShotRange":
-        if self.min > self.max:
-            raise ValueError(f"`min` must be at most `max` {self.max}, got {self.min}")
-        return self
 
 
 class GateNoise(StrictModel):
@@ -124,9 +71,11 @@ class NoiseModel(StrictModel):
 
 
 class _Hardware(StrictModel):
+    # notice: what to know before a run, such as a device that is retired; `sqdr plan` shows it
     schema_version: Literal[1]
     name: Name
     description: str = Field(min_length=3)
+    notice: str | None = Field(default=None, min_length=3)
 
 
 class BraketLocal(_Hardware):
@@ -146,6 +95,11 @@ class BraketLocal(_Hardware):
     shots: Figure[ShotRange]
     noise: NoiseModel | None = None
 
+    @property
+    def shot_range(self) -> range:
+        """The shots that one circuit may have."""
+        return self.shots.value.as_range()
+
     @model_validator(mode="after")
     def _noise_needs_density_matrix(self) -> "BraketLocal":
         if self.noise is not None and self.simulator == "braket_sv":
@@ -153,34 +107,43 @@ class BraketLocal(_Hardware):
         return self
 
 
-class SimulatorPrices(StrictModel):
-    """What a managed simulator charges: simulated time, with a minimum per task."""
+class _Paid(_Hardware):
+    """Hardware on Amazon Braket, reached by ARN."""
 
-    per_minute_usd: Figure[Money]
-    minimum_seconds: Figure[Count]
-
-
-class BraketSimulator(_Hardware):
-    """A simulator that Amazon Braket runs, reached by ARN."""
-
-    kind: Literal["braket_simulator"]
     arn: Arn
     n_qubits: Figure[Count]
-    shots: Figure[ShotRange]
+    shots: OptionalFigure[ShotRange]
+
+    @property
+    def shot_range(self) -> range:
+        """The shots that one circuit may have; any number where the file does not know."""
+        return range(1, MAX_COUNT + 1) if self.shots.value is None else self.shots.value.as_range()
+
+
+class BraketSimulator(_Paid):
+    """A simulator that Amazon Braket runs.
+
+    Args:
+        is_exact: it gives exact expectations when asked for no shots.
+    """
+
+    kind: Literal["braket_simulator"]
+    is_exact: bool = Field(default=True, strict=True)
     prices: SimulatorPrices
 
 
-class QpuPrices(StrictModel):
-    """What a quantum processor charges: each task, and each shot."""
+class Fidelities(StrictModel):
+    """Typical fidelities, from 0 to 1: one number for the device, a median or mean as the source says.
 
-    per_task_usd: Figure[Money]
-    per_shot_usd: Figure[Money]
+    Args:
+        one_qubit: of a native one-qubit gate.
+        two_qubit: of a native two-qubit gate.
+        readout: of the measurement of one qubit, with its preparation where the maker gives both as one.
+    """
 
-
-class ProgramSets(StrictModel):
-    """Several circuits in one task, for one task fee."""
-
-    max_circuits: Figure[Count]
+    one_qubit: OptionalFigure[Share]
+    two_qubit: OptionalFigure[Share]
+    readout: OptionalFigure[Share]
 
 
 class LatticeRow(StrictModel):
@@ -190,23 +153,23 @@ class LatticeRow(StrictModel):
     length: Annotated[int, Field(strict=True, ge=1, le=1000)]
 
 
-class BraketQpu(_Hardware):
-    """A quantum processor on Amazon Braket, reached by ARN.
+class BraketQpu(_Paid):
+    """A quantum processor on Amazon Braket.
 
     Args:
         lattice: the rows of a ``square_lattice``, qubits numbered row after row; each is coupled to its
             neighbours in the row and in the column. Without it, `sqdr plan` takes a nearly square one.
+        program_sets: None for a device that takes none.
+        fidelities: None where nobody looked for them.
     """
 
     kind: Literal["braket_qpu"]
-    arn: Arn
-    n_qubits: Figure[Count]
-    topology: Figure[Literal["square_lattice", "all_to_all"]]
+    topology: OptionalFigure[Literal["square_lattice", "all_to_all"]]
     lattice: Figure[tuple[LatticeRow, ...]] | None = None
-    native_gates: Figure[tuple[Name, ...]]
-    shots: Figure[ShotRange]
+    native_gates: OptionalFigure[tuple[Name, ...]]
     program_sets: ProgramSets | None = None
     prices: QpuPrices
+    fidelities: Fidelities | None = None
 
     @model_validator(mode="after")
     def _lattice_holds_every_qubit(self) -> "BraketQpu":

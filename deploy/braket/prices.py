@@ -7,8 +7,6 @@ from sqdr.hw_configs import BraketQpu, BraketSimulator
 
 __all__ = ["TaskPrices"]
 
-MS_PER_MINUTE = 60_000
-
 
 @dataclass(frozen=True)
 class TaskPrices:
@@ -18,22 +16,18 @@ class TaskPrices:
 
     def before(self, n_shots: int) -> Decimal | None:
         """Return the estimate for a task before it runs, of a simulator the least that it bills."""
-        if isinstance(self.hardware, BraketQpu):
-            prices = self.hardware.prices
-            return prices.per_task_usd.value + n_shots * prices.per_shot_usd.value
-        return self.after(n_shots, 0)
+        return self.after(n_shots, None)
 
     def after(self, n_shots: int, billed_ms: int | None) -> Decimal | None:
-        """Return the estimate for a task that has run.
+        """Return the estimate for a task that has run; None where it is not known.
 
         Args:
             n_shots: of all its circuits.
             billed_ms: simulated time that a simulator reports, before its minimum is applied.
         """
         if isinstance(self.hardware, BraketQpu):
-            return self.before(n_shots)
+            return self.hardware.prices.cost_usd(1, n_shots)
         if self.hardware is None:
             return None
         prices = self.hardware.prices
-        billed = max(billed_ms or 0, 1000 * prices.minimum_seconds.value)
-        return billed * prices.per_minute_usd.value / MS_PER_MINUTE
+        return prices.cost_usd(max(Decimal(billed_ms or 0) / 1000, Decimal(prices.minimum_seconds.value)))

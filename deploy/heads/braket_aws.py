@@ -79,13 +79,12 @@ class BraketAwsHead(HeadBase):
         if is_qpu and shots is None:
             raise DeviceError(f"{self.name} is a quantum processor: it needs `shots`. Pass for example 1000.")
         if hardware is not None:
-            shot_range = hardware.shots.value
             check_limits(
                 self.name,
                 n_qubits=program.n_qubits,
                 max_qubits=hardware.n_qubits.value,
                 shots=shots,
-                range_=range(shot_range.min, shot_range.max + 1),
+                range_=hardware.shot_range,
             )
         self._prices = TaskPrices(hardware)
         if options is not None and options.budget_usd is not None and self._prices.before(1) is None:

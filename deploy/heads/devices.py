@@ -26,7 +26,7 @@ from sqdr.hw_configs import (
     list_hardware,
     load_hardware,
 )
-from sqdr.hw_configs.loader import own_file, packaged_hardware
+from sqdr.hw_configs.loader import own_by_arn, own_file, packaged_by_arn, packaged_hardware
 
 __all__ = ["find_hardware", "list_devices", "open_head"]
 
@@ -117,6 +117,8 @@ def _aws_head(
 ) -> BraketAwsHead:
     if seed is not None and shots is not None:
         raise DeviceError(f"device '{_short(device)}' takes no seed: the service draws the shots. Leave `seed` out.")
+    if shots is None and isinstance(hardware, BraketSimulator) and not hardware.is_exact:
+        raise DeviceError(f"{hardware.name} gives no exact expectations: it needs `shots`. Pass for example 1000.")
     import_extra("braket.aws")
     arn = device if hardware is None else hardware.arn
     return BraketAwsHead(openqasm, arn, shots=shots, hardware=hardware, options=options)
@@ -146,11 +148,8 @@ def find_hardware(device: str) -> BraketLocal | BraketQpu | BraketSimulator | No
 
 
 def _by_arn(arn: str) -> BraketQpu | BraketSimulator | None:
-    for name in list_hardware():
-        hardware = packaged_hardware(name)
-        if isinstance(hardware, BraketQpu | BraketSimulator) and hardware.arn == arn:
-            return hardware
-    return None
+    """A file of the working folder wins over one that comes with sqdr, as by name."""
+    return own_by_arn(arn) or packaged_by_arn(arn)
 
 
 def _check_known(device: str) -> None:

@@ -118,7 +118,8 @@ def test_list_devices_opens_each() -> None:
     assert len(names) >= 7
     assert names[0] == "local:sv"
     assert "loihi2_sim" not in names
-    assert all(_open(name, shots=10).n_qubits == 2 for name in names)  # type: ignore[attr-defined]
+    # IonQ takes 100 shots at least
+    assert all(_open(name, shots=100).n_qubits == 2 for name in names)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -140,6 +141,8 @@ def test_list_devices_opens_each() -> None:
         (GARNET, {"shots": 10, "seed": 1}, "'qpu/iqm/Garnet' takes no seed"),
         ("braket_sv1", {"n_qubits": 35}, "has 34 qubits, the circuit needs 35"),
         ("braket_sv1", {"shots": 100001}, "`shots` must be 1 to 100000"),
+        ("braket_tn1", {}, "braket_tn1 gives no exact expectations: it needs `shots`"),
+        ("braket_ionq_forte_1", {"shots": 99}, "`shots` must be 100 to 5000"),
         ("local:sv", {"n_qubits": 21, "shots": 10}, "`shots` take at most 20 qubits on local:sv, got 21"),
         ("local:sv", {"shots": 2**31}, "`shots` must be 1 to 2147483647 on local:sv"),
         ("local:sv", {"shots": 0}, "`shots` must be a positive integer, or None"),

@@ -1,5 +1,6 @@
 """Finding hardware files: packaged, in the working folder, by path, and the errors on the way."""
 
+import json
 from decimal import Decimal
 from pathlib import Path
 
@@ -7,9 +8,23 @@ import pytest
 
 from sqdr.errors import ConfigError, DeviceError
 from sqdr.hw_configs import BraketLocal, BraketQpu, BraketSimulator, Loihi2, list_hardware, load_hardware
-from sqdr.hw_configs.loader import packaged_hardware
+from sqdr.hw_configs.loader import own_by_arn, packaged_hardware
 
-NAMES = ["braket_iqm_garnet", "braket_local_dm", "braket_local_sv", "braket_sv1", "local_dm", "loihi2_sim"]
+NAMES = [
+    "braket_aqt_ibex_q1",
+    "braket_dm1",
+    "braket_ionq_forte_1",
+    "braket_ionq_forte_enterprise_1",
+    "braket_iqm_emerald",
+    "braket_iqm_garnet",
+    "braket_local_dm",
+    "braket_local_sv",
+    "braket_rigetti_cepheus",
+    "braket_sv1",
+    "braket_tn1",
+    "local_dm",
+    "loihi2_sim",
+]
 
 LOCAL = """\
 schema_version: 1
@@ -41,12 +56,12 @@ def test_packaged_files_hold_the_kinds_and_figures_expected(folder: Path) -> Non
     garnet, sv1, local = (
         load_hardware("braket_iqm_garnet"),
         load_hardware("braket_sv1"),
-        load_hardware(NAMES[1]),
+        load_hardware("braket_local_dm"),
     )
     assert isinstance(garnet, BraketQpu)
     assert (garnet.n_qubits.value, garnet.topology.value) == (20, "square_lattice")
     assert garnet.native_gates.value == ("cz", "prx")
-    assert (garnet.shots.value.min, garnet.shots.value.max) == (1, 20000)
+    assert garnet.shot_range == range(1, 20001)
     assert garnet.program_sets is not None
     assert garnet.prices.per_task_usd.value == Decimal("0.30")
     assert garnet.prices.per_shot_usd.value == Decimal("0.00145")
@@ -130,3 +145,37 @@ def test_load_hardware_reads_full_date(tmp_path: Path) -> None:
     hardware = load_hardware(path)
     assert isinstance(hardware, BraketLocal)
     assert hardware.n_qubits.as_of == "2026-11-20"
+
+
+GARNET_ARN = "arn:aws:braket:eu-north-1::device/qpu/iqm/Garnet"
+
+
+def own_garnet(**changes: object) -> str:
+    """The packaged file of Garnet as somebody's own, with other values."""
+    data = packaged_hardware("braket_iqm_garnet").model_dump(mode="json") | {"name": "mine"} | changes
+    return json.dumps(data)  # JSON is YAML
+
+
+def test_own_by_arn_finds_the_file_of_the_device_among_other_yaml(folder: Path) -> None:
+    assert own_by_arn(GARNET_ARN) is None
+    (folder / "compose.yaml").write_text(f"services: {{a: {{device: '{GARNET_ARN}'}}}}\n", encoding="utf-8")
+    (folder / "broken.yaml").write_text(f"{GARNET_ARN}: [", encoding="utf-8")
+    (folder / "binary.yaml").write_bytes(GARNET_ARN.encode() + b"\xff")
+    (folder / "large.yaml").write_text(f"# {GARNET_ARN}\n" * 4000, encoding="utf-8")
+    (folder / "folder.yaml").mkdir()
+    (folder / "listed.yaml").write_text(f"- kind: braket_qpu\n  arn: '{GARNET_ARN}'\n", encoding="utf-8")
+    assert own_by_arn(GARNET_ARN) is None
+    (folder / "mine.yaml").write_text(own_garnet(), encoding="utf-8")
+    found = own_by_arn(GARNET_ARN)
+    assert isinstance(found, BraketQpu) and found.name == "mine"
+    assert own_by_arn(GARNET_ARN.replace("Garnet", "Emerald")) is None
+
+
+def test_own_by_arn_refuses_a_broken_file_and_two_files_of_one_device(folder: Path) -> None:
+    (folder / "a.yaml").write_text(own_garnet(price=1), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"a\.yaml: .*unknown key 'price'; did you mean 'prices'"):
+        own_by_arn(GARNET_ARN)
+    (folder / "a.yaml").write_text(own_garnet(), encoding="utf-8")
+    (folder / "b.yaml").write_text(own_garnet(), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"one file of the working folder .* got a\.yaml, b\.yaml\. Remove all but"):
+        own_by_arn(GARNET_ARN)

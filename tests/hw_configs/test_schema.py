@@ -1,6 +1,7 @@
 """The rules of a hardware file: money, probabilities, ARNs, sources."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,27 +10,40 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 import sqdr.hw_configs
+import sqdr.hw_configs.figures
 import sqdr.hw_configs.loader
+import sqdr.hw_configs.prices
 import sqdr.hw_configs.schema
 from sqdr.errors import ConfigError
-from sqdr.hw_configs import BraketLocal, BraketQpu, GateNoise, Loihi2, NoiseModel, list_hardware
+from sqdr.hw_configs import BraketLocal, BraketQpu, BraketSimulator, GateNoise, Loihi2, NoiseModel, list_hardware
+from sqdr.hw_configs.figures import Figure, Money, OptionalFigure, ShotRange
 from sqdr.hw_configs.loader import packaged_hardware
-from sqdr.hw_configs.schema import Figure, Money
+from sqdr.hw_configs.prices import ProgramSets
+from sqdr.hw_configs.schema import ARN_PATTERN
 from sqdr.strict import parse
 
 PRICE = {"source": "a page", "as_of": "2026-11"}
 
 
-@pytest.mark.parametrize("module", [sqdr.hw_configs, sqdr.hw_configs.loader, sqdr.hw_configs.schema])
+@pytest.mark.parametrize(
+    "module",
+    [
+        sqdr.hw_configs,
+        sqdr.hw_configs.figures,
+        sqdr.hw_configs.loader,
+        sqdr.hw_configs.prices,
+        sqdr.hw_configs.schema,
+    ],
+)
 def test_module_exports_only_names_it_has(module: Any) -> None:
     assert module.__all__
     assert all(hasattr(module, name) for name in module.__all__)
 
 
-def _figures(model: BaseModel) -> list[Figure[Any]]:
-    found: list[Figure[Any]] = []
+def _figures(model: BaseModel) -> list[Figure[Any] | OptionalFigure[Any]]:
+    found: list[Figure[Any] | OptionalFigure[Any]] = []
     for value in dict(model).values():
-        if isinstance(value, Figure):
+        if isinstance(value, Figure | OptionalFigure):
             found.append(value)
         elif isinstance(value, BaseModel):
             found += _figures(value)
@@ -41,6 +55,117 @@ def test_packaged_file_gives_source_and_month_of_every_figure(name: str) -> None
     figures = _figures(packaged_hardware(name))
     assert len(figures) >= 2
     assert all(figure.source and figure.as_of >= "2026-01" for figure in figures)
+
+
+PAID = [name for name in list_hardware() if packaged_hardware(name).kind in ("braket_qpu", "braket_simulator")]
+
+
+@pytest.mark.parametrize("name", PAID)
+def test_packaged_prices_are_decimals_with_a_dated_source_and_a_way_to_replace_them(name: str) -> None:
+    hardware = packaged_hardware(name)
+    assert isinstance(hardware, BraketQpu | BraketSimulator)
+    prices = [figure.value for key, figure in dict(hardware.prices).items() if key.endswith("_usd")]
+    assert prices and all(type(price) is Decimal and price > 0 for price in prices)
+    text = (Path(sqdr.hw_configs.__file__).parent / f"{name}.yaml").read_text(encoding="utf-8")
+    assert f"A file {name}.yaml of your own in the working folder wins" in " ".join(text.split())
+
+
+def test_packaged_prices_of_every_paid_device() -> None:
+    per_shot = {
+        "braket_aqt_ibex_q1": "0.0235",
+        "braket_ionq_forte_1": "0.08",
+        "braket_ionq_forte_enterprise_1": "0.08",
+        "braket_iqm_emerald": "0.0016",
+        "braket_iqm_garnet": "0.00145",
+        "braket_rigetti_cepheus": "0.000425",
+    }
+    per_minute = {"braket_sv1": "0.075", "braket_dm1": "0.075", "braket_tn1": "0.275"}
+    assert sorted([*per_shot, *per_minute]) == PAID
+    for name, price in per_shot.items():
+        hardware = packaged_hardware(name)
+        assert isinstance(hardware, BraketQpu)
+        assert hardware.prices.cost_usd(1, 0) == Decimal("0.30")
+        assert hardware.prices.cost_usd(0, 1) == Decimal(price)
+    for name, price in per_minute.items():
+        simulator = packaged_hardware(name)
+        assert isinstance(simulator, BraketSimulator)
+        assert simulator.prices.cost_usd(Decimal(60)) == Decimal(price)
+        assert simulator.prices.minimum_seconds.value == 3
+
+
+@pytest.mark.parametrize("name", [name for name in PAID if packaged_hardware(name).kind == "braket_qpu"])
+def test_packaged_qpu_has_region_fidelities_and_a_whole_lattice(name: str) -> None:
+    hardware = packaged_hardware(name)
+    assert isinstance(hardware, BraketQpu) and hardware.fidelities is not None
+    match = ARN_PATTERN.fullmatch(hardware.arn)
+    assert match is not None and match["region"]
+    fidelities = dict(hardware.fidelities)
+    assert list(fidelities) == ["one_qubit", "two_qubit", "readout"]
+    assert all(0.9 < figure.value < 1 for figure in fidelities.values())
+    assert (hardware.lattice is None) is (hardware.topology.value == "all_to_all")
+
+
+def unknown(path: str) -> dict[str, Any]:
+    """Garnet's file with one figure replaced by `unknown`."""
+    data = packaged_hardware("braket_iqm_garnet").model_dump(mode="json")
+    figure = data
+    for key in path.split("."):
+        figure = figure[key]
+    figure["value"] = "unknown"
+    return data
+
+
+OPTIONAL = (
+    "topology",
+    "native_gates",
+    "shots",
+    "program_sets.max_total_shots",
+    "prices.per_task_usd",
+    "prices.per_shot_usd",
+    "fidelities.one_qubit",
+    "fidelities.two_qubit",
+    "fidelities.readout",
+)
+
+
+@pytest.mark.parametrize("path", OPTIONAL)
+def test_figure_that_is_not_public_is_unknown_and_round_trips(path: str) -> None:
+    data = unknown(path) | ({"lattice": None} if path == "topology" else {})
+    hardware = parse(BraketQpu, data, "test")
+    assert hardware.model_dump(mode="json") == data
+    assert parse(BraketQpu, hardware.model_dump(), "test") == hardware
+    if path == "shots":
+        assert hardware.shot_range == range(1, 10**12 + 1)
+    assert (hardware.prices.cost_usd(1, 1) is None) is path.startswith("prices")
+
+
+@pytest.mark.parametrize("path", ["n_qubits", "program_sets.max_circuits"])
+def test_figure_that_must_be_known_may_not_be_unknown(path: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{path}\.value: .*valid integer"):
+        parse(BraketQpu, unknown(path), "test")
+
+
+@pytest.mark.parametrize("value", [None, "Unknown", "", 0, "?"])
+def test_optional_figure_rejects_what_is_neither_a_figure_nor_unknown(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"value"):
+        parse(OptionalFigure[ShotRange], {"value": value, **PRICE}, "test")
+    assert parse(OptionalFigure[ShotRange], {"value": "unknown", **PRICE}, "test").value is None
+
+
+@pytest.mark.parametrize("value", [0, -0.1, 1.01, True, "0.9", float("nan")])
+def test_fidelity_is_a_share(value: Any) -> None:
+    data = packaged_hardware("braket_iqm_garnet").model_dump(mode="json")
+    data["fidelities"]["two_qubit"]["value"] = value
+    with pytest.raises(ConfigError, match=r"fidelities\.two_qubit\.value"):
+        parse(BraketQpu, data, "test")
+
+
+def test_program_set_holds_as_many_circuits_as_its_shots_allow() -> None:
+    limits = {"max_circuits": {"value": 100, **PRICE}, "max_total_shots": {"value": 200_000, **PRICE}}
+    sets = parse(ProgramSets, limits, "test")
+    assert [sets.capacity(shots) for shots in (1, 2000, 2001, 20_000, 200_000, 200_001)] == [100, 100, 99, 10, 1, 0]
+    del limits["max_total_shots"]
+    assert parse(ProgramSets, limits, "test").capacity(10**9) == 100
 
 
 @given(cents=st.integers(0, 10**9), places=st.integers(0, 8))
