@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqdr.deploy.plan.report import CostEstimate, PriceSource
 from sqdr.errors import BudgetError, ConfigError
 from sqdr.hw_configs import BraketLocal, BraketQpu, BraketSimulator
-from sqdr.hw_configs.schema import Figure, Money
+from sqdr.hw_configs.figures import UNKNOWN, Money, OptionalFigure
 from sqdr.money import dollars
 
 __all__ = ["check_budget", "estimate", "n_program_sets", "parse_budget"]
@@ -16,7 +16,6 @@ __all__ = ["check_budget", "estimate", "n_program_sets", "parse_budget"]
 Hardware = BraketLocal | BraketQpu | BraketSimulator
 # More digits than any product of a price with images and shots has: nothing is rounded.
 DIGITS = 80
-SECONDS_PER_MINUTE = 60
 
 
 def parse_budget(budget: Any) -> Decimal | None:
@@ -34,32 +33,55 @@ def parse_budget(budget: Any) -> Decimal | None:
         raise ConfigError(f"`budget` {reason}, got {str(budget)[:40]!r}.") from None
 
 
-def n_program_sets(hardware: Hardware | None, n_circuits: int) -> int | None:
-    """Return how many program sets hold the circuits; None where the device takes none."""
+def n_program_sets(
+    hardware: Hardware | None, n_circuits: int, shots: int, n_extra_circuits_per_task: int = 0
+) -> int | None:
+    """Return how many program sets hold the circuits; None where the device takes none.
+
+    A set is full when it has the device's number of circuits, or when one more would take its shots, which are
+    all of one size, over the device's total.
+
+    Args:
+        hardware: the device.
+        n_circuits: of the images.
+        shots: of each circuit; at least 1.
+        n_extra_circuits_per_task: circuits beside the images' in every set, such as a canary.
+    """
     if not isinstance(hardware, BraketQpu) or hardware.program_sets is None:
         return None
-    return -(-n_circuits // hardware.program_sets.max_circuits.value)
+    n_images_per_set = hardware.program_sets.capacity(shots) - n_extra_circuits_per_task
+    return -(-n_circuits // n_images_per_set) if n_images_per_set > 0 else None
 
 
-def estimate(hardware: Hardware, n_circuits: int, shots: int) -> CostEstimate:
-    """Return the cost of ``n_circuits`` circuits of ``shots`` shots each."""
+def estimate(hardware: Hardware, n_circuits: int, shots: int, n_extra_circuits_per_task: int = 0) -> CostEstimate:
+    """Return the cost of ``n_circuits`` circuits of ``shots`` shots each.
+
+    Args:
+        hardware: the device.
+        n_circuits: of the images.
+        shots: of each circuit, the extra ones included.
+        n_extra_circuits_per_task: circuits beside the images': 1 for a canary, 2 more for readout calibration. In
+            every program set; with a task for each circuit, once for the run.
+    """
     if isinstance(hardware, BraketLocal):
         return CostEstimate(tasks_usd=Decimal(0))
+    n_tasks = n_circuits + n_extra_circuits_per_task
     with localcontext() as context:
         context.prec = DIGITS
         if isinstance(hardware, BraketSimulator):
+            minimum = _minimum_usd(hardware)
             return CostEstimate(
-                tasks_usd=n_circuits * _minimum_usd(hardware),
+                tasks_usd=None if minimum is None else n_tasks * minimum,
                 is_minimum=True,
-                prices=(_source("simulated minute", hardware.prices.per_minute_usd),),
+                prices=_sources(("simulated minute", hardware.prices.per_minute_usd)),
             )
-        per_task, per_shot = hardware.prices.per_task_usd, hardware.prices.per_shot_usd
-        all_shots = n_circuits * shots * per_shot.value
-        n_sets = n_program_sets(hardware, n_circuits)
+        prices = hardware.prices
+        n_sets = n_program_sets(hardware, n_circuits, shots, n_extra_circuits_per_task)
+        n_set_shots = 0 if n_sets is None else (n_circuits + n_sets * n_extra_circuits_per_task) * shots
         return CostEstimate(
-            tasks_usd=n_circuits * per_task.value + all_shots,
-            program_sets_usd=None if n_sets is None else n_sets * per_task.value + all_shots,
-            prices=(_source("task", per_task), _source("shot", per_shot)),
+            tasks_usd=prices.cost_usd(n_tasks, n_tasks * shots),
+            program_sets_usd=None if n_sets is None else prices.cost_usd(n_sets, n_set_shots),
+            prices=_sources(("task", prices.per_task_usd), ("shot", prices.per_shot_usd)),
         )
 
 
@@ -86,28 +108,37 @@ def check_budget(
 
 
 def _what_fits(hardware: Hardware | None, budget_usd: Decimal, n_circuits: int, shots: int) -> str:
-    if isinstance(hardware, BraketSimulator):
-        return f"Within it: {budget_usd // _minimum_usd(hardware)} images."
-    assert isinstance(hardware, BraketQpu)  # nothing else costs anything
     with localcontext() as context:
         context.prec = DIGITS
+        if isinstance(hardware, BraketSimulator):
+            minimum = _minimum_usd(hardware)
+            assert minimum  # a cost of nothing fits every budget
+            return f"Within it: {budget_usd // minimum} images."
+        assert isinstance(hardware, BraketQpu)  # nothing else costs anything
         per_task, per_shot = hardware.prices.per_task_usd.value, hardware.prices.per_shot_usd.value
+        assert per_task is not None and per_shot is not None  # the cost is known
         n_images = budget_usd // (per_task + shots * per_shot)
         parts = [f"{n_images} images of {shots} shots"] if n_images else []
         left_for_shots = budget_usd - n_circuits * per_task
         if per_shot and left_for_shots > 0:
             fitting = left_for_shots // (n_circuits * per_shot)
-            if fitting >= hardware.shots.value.min:
+            if fitting >= hardware.shot_range.start:
                 parts.append(f"{n_circuits} images of {fitting} shots")
     return (
         f"Within it: {' or '.join(parts)}." if parts else "Not one image fits within it: raise it or take fewer shots."
     )
 
 
-def _minimum_usd(hardware: BraketSimulator) -> Decimal:
-    prices = hardware.prices
-    return prices.per_minute_usd.value * prices.minimum_seconds.value / SECONDS_PER_MINUTE
+def _minimum_usd(hardware: BraketSimulator) -> Decimal | None:
+    return hardware.prices.cost_usd(Decimal(hardware.prices.minimum_seconds.value))
 
 
-def _source(what: str, figure: Figure[Money]) -> PriceSource:
-    return PriceSource(what=f"{dollars(figure.value)} a {what}", source=figure.source, as_of=figure.as_of)
+def _sources(*prices: tuple[str, OptionalFigure[Money]]) -> tuple[PriceSource, ...]:
+    return tuple(
+        PriceSource(
+            what=f"{UNKNOWN if figure.value is None else dollars(figure.value)} a {what}",
+            source=figure.source,
+            as_of=figure.as_of,
+        )
+        for what, figure in prices
+    )

@@ -9,8 +9,8 @@ __all__ = ["connectivity_of", "coupled_pairs", "ring_warning"]
 
 
 def coupled_pairs(hardware: BraketQpu) -> list[tuple[int, int]] | None:
-    """Return the coupled pairs of qubits, the smaller number first; None where every pair is coupled."""
-    if hardware.topology.value == "all_to_all":
+    """Return the coupled pairs of qubits, the smaller number first; None where every pair is coupled, or unknown."""
+    if hardware.topology.value != "square_lattice":
         return None
     places: dict[tuple[int, int], int] = {}
     for row, columns in enumerate(_rows(hardware)):
@@ -25,6 +25,8 @@ def coupled_pairs(hardware: BraketQpu) -> list[tuple[int, int]] | None:
 
 def connectivity_of(hardware: BraketQpu) -> str:
     """Return in words where the coupled pairs are from."""
+    if hardware.topology.value is None:
+        return "unknown"
     if hardware.topology.value == "all_to_all":
         return "all to all"
     if hardware.lattice is not None:

@@ -30,6 +30,7 @@ QISKIT_GATES = {
     "ms": "rxx",
     "prx": "r",
     "v": "sx",
+    "xx": "rxx",
     "zz": "rzz",
 }
 TWO_QUBIT_GATES = ("cz", "cx", "ecr", "rxx", "rzz", "iswap")
@@ -50,9 +51,12 @@ def map_circuit(hardware: BraketQpu, n_qubits: int, n_blocks: int, entangler: En
         MissingDependencyError: Qiskit is not installed.
         BackendError: Qiskit's compiler failed.
     """
-    gates = qiskit_gates(hardware.native_gates.value)
+    native = hardware.native_gates.value
+    if native is None or hardware.topology.value is None:
+        return f"not mapped: topology or native gates of {hardware.name} unknown"
+    gates = qiskit_gates(native)
     if gates is None:
-        return f"not mapped: Qiskit's compiler has no gates for {', '.join(hardware.native_gates.value)}"
+        return f"not mapped: Qiskit's compiler has no gates for {', '.join(native)}"
     try:
         import qiskit
         from qiskit.transpiler import CouplingMap

@@ -18,6 +18,7 @@ from sqdr.deploy.plan.mapping import map_circuit
 from sqdr.deploy.plan.report import CostEstimate, Mapping, Plan
 from sqdr.errors import ConfigError, DeviceError, MissingDependencyError
 from sqdr.hw_configs import BraketLocal, BraketQpu, BraketSimulator
+from sqdr.hw_configs.prices import ProgramSets
 from sqdr.hw_configs.schema import ARN_PATTERN
 
 __all__ = ["check_run_budget", "plan_run"]
@@ -39,6 +40,7 @@ def plan_run(
     budget_usd: Any = None,
     source: str | None = None,
     data_root: Path | None = None,
+    n_extra_circuits_per_task: int = 0,
 ) -> Plan:
     """Return what classifying ``n_images`` images on a device takes. Submits nothing, needs no credentials.
 
@@ -50,6 +52,7 @@ def plan_run(
         budget_usd: an amount that the estimate must not exceed.
         source: images to measure agreement against shots on, see `sqdr.deploy.inputs.read_input`.
         data_root: where data sets are.
+        n_extra_circuits_per_task: circuits beside the images', see `sqdr.deploy.plan.cost.estimate`.
 
     Raises:
         DeviceError: the device is unknown, or cannot run this circuit or these shots.
@@ -60,6 +63,7 @@ def plan_run(
     budget = parse_budget(budget_usd)
     _check_count("shots", shots, 0)
     _check_count("n_images", n_images, 1)
+    _check_count("n_extra_circuits_per_task", n_extra_circuits_per_task, 0)
     with Bundle.open(bundle) as opened:
         spec, parameters = opened.manifest.model, opened.head_parameters()
     head = spec.head
@@ -67,27 +71,27 @@ def plan_run(
     if device == STATEVECTOR:
         StatevectorHead(weights=parameters.weights, entangler=head.entangler, shots=shots or None)
     _check_hardware(device, hardware, head.n_qubits, shots)
-    cost = _cost(device, hardware, n_images, shots)
+    cost = _cost(device, hardware, n_images, shots, n_extra_circuits_per_task)
     check_budget(hardware, cost, budget, n_images, shots)
     mapping, notes = _mapping(hardware, head.n_qubits, head.n_blocks, head.entangler)
-    warnings = [] if not isinstance(hardware, BraketQpu) else [ring_warning(hardware, head.n_qubits, head.entangler)]
+    n_circuits = n_images + n_extra_circuits_per_task
     plan = Plan(
         bundle=str(bundle),
         device=device,
         n_qubits=head.n_qubits,
         n_images=n_images,
         shots_per_image=shots,
-        n_circuits=n_images,
-        n_tasks=n_images,
-        n_program_sets=n_program_sets(hardware, n_images),
-        n_shots=n_images * shots,
+        n_circuits=n_circuits,
+        n_tasks=n_circuits,
+        n_program_sets=n_program_sets(hardware, n_images, shots, n_extra_circuits_per_task),
+        n_shots=n_circuits * shots,
         cost=cost,
         budget_usd=budget,
         queue=_from_service(hardware),
         execution_window=_from_service(hardware),
         mapping=mapping,
-        warnings=tuple(warning for warning in warnings if warning),
-        notes=(*notes, *_cost_notes(cost, hardware)),
+        warnings=_warnings(hardware, head.n_qubits, head.entangler),
+        notes=(*notes, *_cost_notes(cost, hardware, shots)),
     )
     if source is None:
         note = "no accuracy against shots: the bundle stores too few samples. Pass images with --input"
@@ -129,15 +133,17 @@ def _check_hardware(device: str, hardware: Hardware | None, n_qubits: int, shots
         raise DeviceError("`device` must be an ARN such as arn:aws:braket:<region>::device/qpu/<maker>/<name>.")
     if not shots and (isinstance(hardware, BraketQpu) or "device/qpu/" in device):
         raise DeviceError("a quantum processor needs `shots` of at least 1, got 0. Pass for example 1000.")
+    if not shots and isinstance(hardware, BraketSimulator) and not hardware.is_exact:
+        raise DeviceError(f"{hardware.name} needs `shots` of at least 1, got 0. Pass for example 1000.")
     if hardware is not None:
-        range_ = range(hardware.shots.value.min, hardware.shots.value.max + 1)
+        range_ = hardware.shot_range
         max_qubits = hardware.n_qubits.value
         check_limits(hardware.name, n_qubits=n_qubits, max_qubits=max_qubits, shots=shots or None, range_=range_)
 
 
-def _cost(device: str, hardware: Hardware | None, n_images: int, shots: int) -> CostEstimate:
+def _cost(device: str, hardware: Hardware | None, n_images: int, shots: int, n_extra: int = 0) -> CostEstimate:
     if hardware is not None:
-        return estimate(hardware, n_images, shots)
+        return estimate(hardware, n_images, shots, n_extra)
     # another PennyLane plugin, or an ARN without a file, may cost anything
     return CostEstimate(tasks_usd=Decimal(0) if device.startswith(FREE) else None)
 
@@ -160,12 +166,29 @@ def _from_service(hardware: Hardware | None) -> str:
     return "none, runs here" if isinstance(hardware, BraketLocal) else ASK
 
 
-def _cost_notes(cost: CostEstimate, hardware: Hardware | None) -> list[str]:
+def _warnings(hardware: Hardware | None, n_qubits: int, entangler: Entangler) -> tuple[str, ...]:
+    ring = ring_warning(hardware, n_qubits, entangler) if isinstance(hardware, BraketQpu) else None
+    notice = None if hardware is None else hardware.notice
+    return tuple(warning for warning in (notice, ring) if warning)
+
+
+def _cost_notes(cost: CostEstimate, hardware: Hardware | None, shots: int) -> list[str]:
     notes = []
     if cost.is_minimum:
         notes.append("the simulator bills by time, at least its minimum for each task: a long circuit costs more")
     if cost.tasks_usd is None:
         notes.append("the cost is unknown: no hardware file has this device's prices")
-    if cost.program_sets_usd is not None:
-        notes.append("`sqdr run` submits tasks; a budget is held against their cost")
+    if isinstance(hardware, BraketQpu) and hardware.program_sets is not None:
+        notes.append(_program_set_note(hardware.program_sets, shots))
+    if isinstance(hardware, BraketQpu | BraketSimulator):
+        notes.append(
+            f"the prices are as old as their dates: a file {hardware.name}.yaml of your own in the working folder wins"
+        )
     return notes
+
+
+def _program_set_note(program_sets: ProgramSets, shots: int) -> str:
+    n_circuits = program_sets.capacity(shots)
+    if n_circuits == 0:
+        return f"no program sets: one circuit of {shots:,} shots is over the total shots of a set"
+    return f"a program set holds {n_circuits:,} circuits of {shots:,} shots; a budget is held against the cost as tasks"

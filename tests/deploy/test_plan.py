@@ -1,6 +1,7 @@
 """Planning a run: limits, counts, exact money, mapping, ring warnings, shots against accuracy; no network."""
 
 import builtins
+import json
 import socket
 from decimal import Decimal
 from pathlib import Path
@@ -12,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqdr.deploy.plan import plan_run
-from sqdr.deploy.plan.cost import check_budget, estimate, parse_budget
+from sqdr.deploy.plan.cost import check_budget, estimate, n_program_sets, parse_budget
 from sqdr.deploy.plan.lattice import coupled_pairs, ring_warning
 from sqdr.deploy.plan.mapping import map_circuit, qiskit_gates
 from sqdr.errors import BudgetError, ConfigError, DeviceError
-from sqdr.hw_configs import BraketQpu, BraketSimulator
+from sqdr.hw_configs import BraketQpu, BraketSimulator, list_hardware
 from sqdr.hw_configs.loader import packaged_hardware
 from sqdr.money import dollars
 
 GARNET_ARN = "arn:aws:braket:eu-north-1::device/qpu/iqm/Garnet"
-UNKNOWN_ARN = "arn:aws:braket:us-east-1::device/qpu/ionq/Forte-1"
+UNKNOWN_ARN = "arn:aws:braket:us-east-1::device/qpu/ionq/Forte-2"
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +33,9 @@ def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.chdir(tmp_path)
+
+
+SMALL = {"shots": 10, "n_images": 5}
 
 
 def garnet(**changes: Any) -> BraketQpu:
@@ -59,6 +63,130 @@ def test_plan_run_gives_the_figures_worked_out_by_hand(bundle_path: Path, device
 @pytest.mark.parametrize(("n_images", "n_sets"), [(1, 1), (100, 1), (101, 2), (1001, 11)])
 def test_plan_run_packs_as_few_program_sets_as_hold_the_circuits(bundle_path: Path, n_images: int, n_sets: int) -> None:
     assert plan_run(bundle_path, "braket_iqm_garnet", shots=1, n_images=n_images).n_program_sets == n_sets
+
+
+def sets_of(total: int | None) -> BraketQpu:
+    """Garnet with another limit for the shots of one program set."""
+    sets = garnet().program_sets
+    assert sets is not None and sets.max_total_shots is not None
+    figure = sets.max_total_shots.model_copy(update={"value": total})
+    return garnet(program_sets=sets.model_copy(update={"max_total_shots": figure}))
+
+
+@given(
+    st.integers(1, 5000),
+    st.integers(1, 20_000),
+    st.one_of(st.none(), st.integers(1, 10**6)),
+    st.integers(0, 3),
+)
+def test_program_sets_hold_every_circuit_within_both_limits_and_are_the_fewest(
+    n: int, shots: int, total: int | None, n_extra: int
+) -> None:
+    hardware = sets_of(total)
+    most = min(100, (total or 10**9) // shots) - n_extra
+    n_sets = n_program_sets(hardware, n, shots, n_extra)
+    cost = estimate(hardware, n, shots, n_extra)
+    assert cost.tasks_usd == (n + n_extra) * (Decimal("0.30") + shots * Decimal("0.00145"))
+    if most < 1:
+        assert n_sets is None and cost.program_sets_usd is None
+        return
+    assert n_sets is not None
+    # what the fullest set holds is what the fewest sets need
+    fullest = -(-n // n_sets)
+    assert fullest <= most and (n_sets == 1 or -(-n // (n_sets - 1)) > most)
+    n_shots = (n + n_sets * n_extra) * shots
+    assert cost.program_sets_usd == n_sets * Decimal("0.30") + n_shots * Decimal("0.00145")
+
+
+def test_plan_run_splits_program_sets_by_their_total_shots(bundle_path: Path) -> None:
+    # 200,000 / 20,000 = 10 circuits in a set: 3 sets, and with a canary in each 9 images in a set
+    plan = plan_run(bundle_path, "braket_iqm_garnet", shots=20_000, n_images=27)
+    assert plan.n_program_sets == 3
+    assert any("a program set holds 10 circuits of 20,000 shots" in note for note in plan.notes)
+    plan = plan_run(bundle_path, "braket_iqm_garnet", shots=20_000, n_images=28, n_extra_circuits_per_task=1)
+    assert (plan.n_program_sets, plan.n_tasks, plan.n_shots) == (4, 29, 580_000)
+    # 4 x 0.30 + 32 x 20,000 x 0.00145
+    assert plan.cost.program_sets_usd == Decimal("929.2")
+
+
+def test_plan_run_says_when_shots_are_too_many_for_any_program_set(bundle_path: Path, tmp_path: Path) -> None:
+    data = sets_of(999).model_dump(mode="json")
+    (tmp_path / "small_sets.yaml").write_text(json.dumps(data), encoding="utf-8")
+    plan = plan_run(bundle_path, "small_sets", shots=1000, n_images=3)
+    assert plan.n_program_sets is None and plan.cost.program_sets_usd is None
+    assert any("one circuit of 1,000 shots is over the total shots of a set" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize("device", ["braket_iqm_garnet", GARNET_ARN])
+def test_plan_run_takes_prices_of_a_file_of_ones_own(bundle_path: Path, tmp_path: Path, device: str) -> None:
+    assert any("a file braket_iqm_garnet.yaml of your own" in n for n in plan_run(bundle_path, device, **SMALL).notes)
+    data = garnet().model_dump(mode="json")
+    data["prices"]["per_task_usd"] = {"value": 1, "source": "my contract", "as_of": "2026-12"}
+    (tmp_path / "braket_iqm_garnet.yaml").write_text(json.dumps(data), encoding="utf-8")
+    plan = plan_run(bundle_path, device, **SMALL)
+    # 5 x 1 + 5 x 10 x 0.00145
+    assert plan.cost.tasks_usd == Decimal("5.0725")
+    assert plan.cost.prices[0].source == "my contract"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("prices.per_shot_usd", "the cost is unknown"),
+        ("prices.per_task_usd", "the cost is unknown"),
+        ("topology", "not mapped: topology or native gates of braket_iqm_garnet unknown"),
+        ("native_gates", "not mapped: topology or native gates of braket_iqm_garnet unknown"),
+        ("shots", None),
+        ("program_sets.max_total_shots", None),
+        ("fidelities.readout", None),
+    ],
+)
+def test_plan_run_says_what_is_unknown(bundle_path: Path, tmp_path: Path, path: str, message: str | None) -> None:
+    data = garnet().model_dump(mode="json") | ({"lattice": None} if path == "topology" else {})
+    figure = data
+    for key in path.split("."):
+        figure = figure[key]
+    figure["value"] = "unknown"
+    (tmp_path / "braket_iqm_garnet.yaml").write_text(json.dumps(data), encoding="utf-8")
+    plan = plan_run(bundle_path, "braket_iqm_garnet", **SMALL)
+    assert message is None or any(message in note for note in plan.notes)
+    is_priced = not path.startswith("prices")
+    assert (plan.cost.tasks_usd is not None, plan.cost.program_sets_usd is not None) == (is_priced, is_priced)
+    if not is_priced:
+        assert any(price.what.startswith("unknown a ") for price in plan.cost.prices)
+        with pytest.raises(ConfigError, match=r"`budget` needs a device whose prices are known"):
+            plan_run(bundle_path, "braket_iqm_garnet", budget_usd=1, **SMALL)
+
+
+def test_plan_run_warns_of_a_retired_device_and_needs_its_shots(bundle_path: Path) -> None:
+    plan = plan_run(bundle_path, "braket_tn1", **SMALL)
+    assert any("TN1 is retired" in warning for warning in plan.warnings)
+    # 3 s of a minute at 0.275
+    assert plan.cost.tasks_usd == 5 * Decimal("0.01375")
+    with pytest.raises(DeviceError, match="braket_tn1 needs `shots` of at least 1, got 0"):
+        plan_run(bundle_path, "braket_tn1", shots=0, n_images=5)
+
+
+PAID = [name for name in list_hardware() if packaged_hardware(name).kind in ("braket_qpu", "braket_simulator")]
+
+
+@pytest.mark.parametrize("device", PAID)
+def test_plan_run_maps_and_prices_every_packaged_device(bundle_path: Path, device: str) -> None:
+    pytest.importorskip("qiskit", reason="needs the plan extra")
+    plan = plan_run(bundle_path, device, shots=100, n_images=5)
+    assert plan.cost.tasks_usd is not None
+    assert (plan.mapping is not None) is isinstance(packaged_hardware(device), BraketQpu)
+
+
+@pytest.mark.parametrize(("name", "n_pairs"), [("braket_iqm_emerald", 90), ("braket_rigetti_cepheus", 193)])
+def test_coupled_pairs_of_a_packaged_lattice(name: str, n_pairs: int) -> None:
+    hardware = packaged_hardware(name)
+    assert isinstance(hardware, BraketQpu)
+    pairs = coupled_pairs(hardware)
+    assert pairs is not None and len(pairs) == len(set(pairs)) == n_pairs
+    # Emerald numbers from 1: QB1 has QB2 beside and QB5 below; QB54 has QB50 above and QB53 beside.
+    if name == "braket_iqm_emerald":
+        assert {(0, 1), (0, 4), (49, 53), (52, 53), (22, 23)} <= set(pairs)
 
 
 def test_plan_run_bills_sv1_its_minimum_and_says_so(bundle_path: Path) -> None:
@@ -98,7 +226,9 @@ def test_estimate_is_exact(n: int, shots: int, per_task: Decimal, per_shot: Deci
     cost = estimate(garnet(prices=prices), n, shots)
     billionths = n * int(per_task.scaleb(9)) + n * shots * int(per_shot.scaleb(9))
     assert cost.tasks_usd is not None and int(cost.tasks_usd.scaleb(9)) == billionths
-    assert cost.program_sets_usd is not None and cost.program_sets_usd <= cost.tasks_usd
+    # 200,000 shots fill a set
+    assert (cost.program_sets_usd is None) is (shots > 200_000)
+    assert cost.program_sets_usd is None or cost.program_sets_usd <= cost.tasks_usd
 
 
 @given(st.integers(1, 2000), st.integers(1, 20000), st.decimals(0, 2000, places=2))
