@@ -12,6 +12,7 @@ from sqdr.bundle import (
     MANIFEST,
     OPTIONAL_FILES,
     SCHEMA_VERSION,
+    VALIDATION,
     Bundle,
     Manifest,
     TrainingRecord,
@@ -19,7 +20,6 @@ from sqdr.bundle import (
     sha256_of,
     write_zip,
 )
-from sqdr.calibration import Calibration
 from sqdr.coding import encode_images, largest_payloads
 from sqdr.data import DataSplits, Images
 from sqdr.deploy.encoders.integer import IntegerEncoder
@@ -34,6 +34,7 @@ from sqdr.export.to_netx import write_netx
 from sqdr.export.to_nir import nir_graph, write_nir
 from sqdr.export.to_onnx import encoder_onnx
 from sqdr.export.to_onnx_classifier import classifier_onnx
+from sqdr.export.validation import make_validation
 from sqdr.head import HeadParameters, circuit_text, counts_to_angles, readout
 from sqdr.hw_configs import Loihi2, load_hardware
 from sqdr.netx import NetxLayer, read_network
@@ -121,10 +122,15 @@ def _write(
     layers = read_network(stage / "encoder.net")
     shapes = tuple(spec.encoder.shapes)
     check_rules(Network(layers, payloads=largest_payloads(coding), shapes=shapes, hardware=chip))
-    calibration, notes = _calibrate(layers, spec, data.train, chip.state_bits.value)
+    encoder = _integer_encoder(layers, spec)
+    calibration = calibrate(encoder, encode_images(data.train[:N_CALIBRATION].images, coding), chip.state_bits.value)
+    notes = check_calibration(calibration)
     (stage / "circuit.qasm").write_text(circuit_text(parameters, spec.head), encoding="ascii")
     parameters.save(stage / "head.safetensors")
     make_golden(model, parameters, data.test).save(stage / "golden.npz")
+    validation = make_validation(encoder, data.validation, coding)
+    if validation is not None:
+        validation.save(stage / VALIDATION)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         sqdr_version=library_versions()["sqdr"],
@@ -146,18 +152,13 @@ def _write(
     return manifest
 
 
-def _calibrate(
-    layers: list[NetxLayer], spec: ModelSpec, images: Images, state_bits: int
-) -> tuple[Calibration, tuple[str, ...]]:
-    """Measure every layer's range on training images; refuse layers that are silent or saturated."""
+def _integer_encoder(layers: list[NetxLayer], spec: ModelSpec) -> IntegerEncoder:
     payload, n_steps = spec.coding.max_payload, spec.coding.n_steps
-    encoder = IntegerEncoder(
+    return IntegerEncoder(
         integer_layers(layers, spec.encoder.input_shape, payload, n_steps),
         n_steps=n_steps,
         message_bits=spec.coding.message_bits,
     )
-    calibration = calibrate(encoder, encode_images(images[:N_CALIBRATION].images, spec.coding), state_bits)
-    return calibration, check_calibration(calibration)
 
 
 def _write_optional(

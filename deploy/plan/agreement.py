@@ -1,21 +1,22 @@
 """How many shots are enough: classes from drawn shots against those of the exact expectations."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sqdr.circuit import Entangler
-from sqdr.data import Images
 from sqdr.deploy.heads.statevector import StatevectorHead
-from sqdr.deploy.pipeline import open_bundle
 from sqdr.deploy.plan.report import Agreement
-from sqdr.head import counts_to_angles, readout
+from sqdr.head import HeadParameters, counts_to_angles, readout
+from sqdr.specification import ModelSpec
 
-__all__ = ["GRID", "Measured", "measure_agreement"]
+__all__ = ["GRID", "Measured", "measure_agreement", "n_drawn"]
 
 GRID = (10, 30, 100, 300, 1000)
 N_REPEATS = 10
+# Every image is drawn some fifty times, at a cost that grows with its 2^n outcomes: these take seconds to a minute.
+MIN_IMAGES, MAX_IMAGES, MAX_OUTCOMES = 200, 1000, 1 << 20
 
 
 class Measured(NamedTuple):
@@ -25,31 +26,46 @@ class Measured(NamedTuple):
     exact_accuracy: float | None
 
 
-def measure_agreement(bundle: Path, images: Images, shots: int, seed: int = 0) -> Measured:
+def n_drawn(n_qubits: int) -> int:
+    """Return how many images to draw shots for."""
+    return max(MIN_IMAGES, min(MAX_IMAGES, MAX_OUTCOMES >> n_qubits))
+
+
+def measure_agreement(
+    counts: NDArray[np.int64],
+    labels: NDArray[np.int64] | None,
+    spec: ModelSpec,
+    parameters: HeadParameters,
+    *,
+    shots: int,
+    seed: int = 0,
+) -> Measured:
     """Return agreement with the exact class, and accuracy, for a grid of shots and for ``shots``.
 
-    The integer encoder and the exact state vector give each image's probabilities; shots are drawn from
-    them, without any device's noise.
+    Shots are drawn from the exact state vector's probabilities, without any device's noise.
+
+    Args:
+        counts: (N, F) spike counts of the encoder.
+        labels: (N,), or None if they are not known.
+        spec: of the model.
+        parameters: of its head.
+        shots: a row beside those of the grid; 0 for none.
+        seed: of the shots.
 
     Raises:
         DeviceError: the circuit is too wide to draw shots from.
     """
-    with open_bundle(bundle, encoder="integer", device="local:sv", shots=0) as pipeline:
-        exact = pipeline.predict(images.images)
-        spec, parameters = pipeline.bundle.manifest.model, pipeline.bundle.head_parameters()
-    angles = counts_to_angles(exact.counts, spec.coding.n_steps, parameters.scale_rad, spec.head)
-    entangler: Entangler = spec.head.entangler
+    exact = _classes(counts, spec, parameters, shots=None, seed=None)
     rows = []
     for n_shots in sorted({*GRID, shots} - {0}):
         same, right = [], []
         for repeat in range(N_REPEATS):
             # a stream for each pair: a row does not depend on which others are asked for
             stream = int(np.random.SeedSequence([seed, n_shots, repeat]).generate_state(1)[0])
-            head = StatevectorHead(weights=parameters.weights, entangler=entangler, shots=n_shots, seed=stream)
-            classes = readout(head.expectations(angles), parameters, spec.head).argmax(axis=1)
-            same.append(float(np.mean(classes == exact.predicted)))
-            if images.labels is not None:
-                right.append(float(np.mean(classes == images.labels)))
+            classes = _classes(counts, spec, parameters, shots=n_shots, seed=stream)
+            same.append(float(np.mean(classes == exact)))
+            if labels is not None:
+                right.append(float(np.mean(classes == labels)))
         rows.append(
             Agreement(
                 shots=n_shots,
@@ -59,5 +75,14 @@ def measure_agreement(bundle: Path, images: Images, shots: int, seed: int = 0) -
                 accuracy_std=float(np.std(right, ddof=1)) if right else None,
             )
         )
-    labels = images.labels
-    return Measured(tuple(rows), None if labels is None else float(np.mean(exact.predicted == labels)))
+    return Measured(tuple(rows), None if labels is None else float(np.mean(exact == labels)))
+
+
+def _classes(
+    counts: NDArray[np.int64], spec: ModelSpec, parameters: HeadParameters, *, shots: int | None, seed: int | None
+) -> NDArray[np.intp]:
+    angles = counts_to_angles(counts, spec.coding.n_steps, parameters.scale_rad, spec.head)
+    entangler: Entangler = spec.head.entangler
+    head = StatevectorHead(weights=parameters.weights, entangler=entangler, shots=shots, seed=seed)
+    classes: NDArray[np.intp] = readout(head.expectations(angles), parameters, spec.head).argmax(axis=1)
+    return classes

@@ -4,6 +4,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sqdr.bundle import Bundle
 from sqdr.circuit import Entangler
 from sqdr.deploy.heads.base import check_limits
@@ -11,24 +14,26 @@ from sqdr.deploy.heads.devices import ARN, PENNYLANE, find_hardware
 from sqdr.deploy.heads.statevector import NAME as STATEVECTOR
 from sqdr.deploy.heads.statevector import StatevectorHead
 from sqdr.deploy.inputs import read_input
-from sqdr.deploy.plan.agreement import measure_agreement
+from sqdr.deploy.pipeline import open_bundle
+from sqdr.deploy.plan.agreement import measure_agreement, n_drawn
 from sqdr.deploy.plan.cost import check_budget, estimate, n_program_sets, parse_budget
 from sqdr.deploy.plan.lattice import ring_warning
 from sqdr.deploy.plan.mapping import map_circuit
 from sqdr.deploy.plan.report import CostEstimate, Mapping, Plan
 from sqdr.errors import ConfigError, DeviceError, MissingDependencyError
+from sqdr.head import HeadParameters
 from sqdr.hw_configs import BraketLocal, BraketQpu, BraketSimulator
 from sqdr.hw_configs.prices import ProgramSets
 from sqdr.hw_configs.schema import ARN_PATTERN
+from sqdr.specification import ModelSpec
 
 __all__ = ["check_run_budget", "plan_run"]
 
 Hardware = BraketLocal | BraketQpu | BraketSimulator
 MAX_IMAGES = 10**9
-# Every image is drawn some fifty times; more would take minutes at 12 qubits.
-MAX_ACCURACY_IMAGES = 200
 FREE = (STATEVECTOR, "pennylane:default.", "pennylane:lightning.")
 ASK = "ask the service"
+STORED = "validation images in the bundle"
 
 
 def plan_run(
@@ -50,7 +55,8 @@ def plan_run(
         shots: per image; 0 for exact expectations, where the device has them.
         n_images: how many images, one circuit each.
         budget_usd: an amount that the estimate must not exceed.
-        source: images to measure agreement against shots on, see `sqdr.deploy.inputs.read_input`.
+        source: images to measure accuracy against shots on, see `sqdr.deploy.inputs.read_input`; None takes the
+            validation samples that the bundle holds.
         data_root: where data sets are.
         n_extra_circuits_per_task: circuits beside the images', see `sqdr.deploy.plan.cost.estimate`.
 
@@ -66,6 +72,7 @@ def plan_run(
     _check_count("n_extra_circuits_per_task", n_extra_circuits_per_task, 0)
     with Bundle.open(bundle) as opened:
         spec, parameters = opened.manifest.model, opened.head_parameters()
+        stored = opened.validation() if source is None else None
     head = spec.head
     hardware = _hardware(device)
     if device == STATEVECTOR:
@@ -93,19 +100,18 @@ def plan_run(
         warnings=_warnings(hardware, head.n_qubits, head.entangler),
         notes=(*notes, *_cost_notes(cost, hardware, shots)),
     )
-    if source is None:
-        note = "no accuracy against shots: the bundle stores too few samples. Pass images with --input"
+    if source is not None:
+        n_most = min(n_images, n_drawn(head.n_qubits))
+        images = read_input(source, spec.encoder.input_shape, data_root)[:n_most]
+        with open_bundle(bundle, encoder="integer", device=STATEVECTOR, shots=0) as pipeline:
+            counts, labels = pipeline.predict(images.images).counts, images.labels
+        return _with_accuracy(plan, source, counts, labels, spec, parameters)
+    if stored is None:
+        note = "no accuracy against shots: the bundle has no validation samples. Export it again, or pass --input"
         return plan.model_copy(update={"notes": (*plan.notes, note)})
-    images = read_input(source, spec.encoder.input_shape, data_root)[: min(n_images, MAX_ACCURACY_IMAGES)]
-    measured = measure_agreement(Path(bundle), images, shots)
-    return plan.model_copy(
-        update={
-            "n_accuracy_images": len(images),
-            "exact_accuracy": measured.exact_accuracy,
-            "agreement": measured.rows,
-            "notes": (*plan.notes, "accuracy against shots is without the device's noise"),
-        }
-    )
+    n = min(len(stored), n_drawn(head.n_qubits))
+    chosen = np.arange(n) * len(stored) // n  # evenly: the samples may be sorted by class
+    return _with_accuracy(plan, STORED, stored.counts[chosen], stored.labels[chosen], spec, parameters)
 
 
 def check_run_budget(device: str, *, shots: int, n_images: int, budget_usd: Any) -> None:
@@ -117,6 +123,29 @@ def check_run_budget(device: str, *, shots: int, n_images: int, budget_usd: Any)
     """
     hardware = _hardware(device)
     check_budget(hardware, _cost(device, hardware, n_images, shots), parse_budget(budget_usd), n_images, shots)
+
+
+def _with_accuracy(
+    plan: Plan,
+    source: str,
+    counts: NDArray[np.int64],
+    labels: NDArray[np.int64] | None,
+    spec: ModelSpec,
+    parameters: HeadParameters,
+) -> Plan:
+    try:
+        measured = measure_agreement(counts, labels, spec, parameters, shots=plan.shots_per_image)
+    except DeviceError as error:
+        return plan.model_copy(update={"notes": (*plan.notes, f"no accuracy against shots: {error}")})
+    return plan.model_copy(
+        update={
+            "accuracy_source": source,
+            "n_accuracy_images": len(counts),
+            "exact_accuracy": measured.exact_accuracy,
+            "agreement": measured.rows,
+            "notes": (*plan.notes, "accuracy against shots is without the device's noise"),
+        }
+    )
 
 
 def _check_count(name: str, value: Any, least: int) -> None:

@@ -77,6 +77,7 @@ class Plan(StrictModel):
         n_program_sets: when they are packed; None where the device takes no program sets.
         n_shots: of all circuits; 0 is an exact run.
         mapping: None where it was not made; `notes` says why.
+        accuracy_source: which images `agreement` is from; None without any.
         agreement: empty without images.
         exact_accuracy: of the exact expectations on the images that `agreement` is from.
     """
@@ -95,6 +96,7 @@ class Plan(StrictModel):
     queue: str
     execution_window: str
     mapping: Mapping | None
+    accuracy_source: str | None = None
     n_accuracy_images: int = 0
     exact_accuracy: float | None = None
     agreement: tuple[Agreement, ...] = ()

@@ -26,12 +26,14 @@ from sqdr.specification import ModelSpec
 from sqdr.storage import storage_errors
 from sqdr.strict import StrictModel, parse
 from sqdr.timing import Timing
+from sqdr.validation_samples import MAX_VALIDATION_BYTES, ValidationSamples
 
 __all__ = [
     "BUNDLE_FILES",
     "MANIFEST",
     "OPTIONAL_FILES",
     "SCHEMA_VERSION",
+    "VALIDATION",
     "Bundle",
     "FileRecord",
     "Golden",
@@ -47,7 +49,9 @@ MANIFEST = "manifest.json"
 BUNDLE_FILES = ("encoder.net", "circuit.qasm", "head.safetensors", "golden.npz")
 # Written where the package that each needs is installed.
 PACKAGE_OF_FILE = {"encoder.onnx": "onnx", "classifier.onnx": "onnx", "encoder.nir": "nir"}
-OPTIONAL_FILES = tuple(PACKAGE_OF_FILE)
+# Absent from bundles of before it was written, and where the validation images have no labels.
+VALIDATION = "validation.npz"
+OPTIONAL_FILES = (*PACKAGE_OF_FILE, VALIDATION)
 # The largest, with 1,000 class names and the ranges of 64 layers, takes some 100 kB.
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILE_BYTES = 512 << 20
@@ -57,6 +61,7 @@ MAX_BYTES = dict.fromkeys(OPTIONAL_FILES, MAX_FILE_BYTES) | {
     "circuit.qasm": 1 << 20,
     "head.safetensors": MAX_HEAD_BYTES,
     "golden.npz": MAX_GOLDEN_BYTES,
+    VALIDATION: MAX_VALIDATION_BYTES,
 }
 # No number in a manifest has more digits; reading longer ones takes quadratic time before Python 3.10.7.
 MAX_DIGITS = 32
@@ -208,6 +213,16 @@ class Bundle:
             BundleError: damaged, or of another model.
         """
         return Golden.load(self.path_of("golden.npz"), self.manifest.model)
+
+    def validation(self) -> ValidationSamples | None:
+        """Return the validation samples, which must fit the manifest's model; None in a bundle without them.
+
+        Raises:
+            BundleError: damaged, or of another model.
+        """
+        if not self.has(VALIDATION):
+            return None
+        return ValidationSamples.load(self.path_of(VALIDATION), self.manifest.model)
 
     def close(self) -> None:
         """Remove what was unpacked; safe to call twice."""

@@ -102,7 +102,17 @@ def test_plan_shows_shots_against_accuracy(sqdr: Run, bundle_path: Path) -> None
     arguments = ("--device", "local:sv", "--shots", "50", "--images", "20", "--input", "digits:test")
     code, out, err = sqdr("plan", bundle_path, *arguments)
     assert (code, err) == (0, "")
-    assert "50 shots: same class as exact" in out and "exact accuracy, 20 images" in out
+    assert "50 shots: same class as exact" in out and "exact accuracy, 20 digits:test" in out
+
+
+def test_plan_takes_the_bundles_own_samples_and_counts_extra_circuits(sqdr: Run, bundle_path: Path) -> None:
+    code, out, err = sqdr("plan", bundle_path, *PLAN, "--extra-circuits", "1", "--json")
+    assert (code, err) == (0, "")
+    plan = json.loads(out)
+    # 99 images and a canary in a set
+    assert (plan["n_tasks"], plan["n_program_sets"]) == (1001, 11)
+    assert plan["accuracy_source"] == "validation images in the bundle"
+    assert [row["shots"] for row in plan["agreement"]] == [10, 30, 100, 300, 1000]
 
 
 def test_run_refuses_over_budget_before_any_call(sqdr: Run, bundle_path: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqdr.deploy.plan import plan_run
+from sqdr.deploy.plan.agreement import n_drawn
 from sqdr.deploy.plan.cost import check_budget, estimate, n_program_sets, parse_budget
 from sqdr.deploy.plan.lattice import coupled_pairs, ring_warning
 from sqdr.deploy.plan.mapping import map_circuit, qiskit_gates
@@ -396,3 +397,31 @@ def test_dollars_hides_no_digit() -> None:
     amounts = ("0", "445.00000", "0.00375", "12345.5")
     assert [dollars(Decimal(text)) for text in amounts] == ["$0.00", "$445.00", "$0.00375", "$12,345.50"]
     assert isinstance(packaged_hardware("braket_sv1"), BraketSimulator)
+
+
+def test_plan_run_takes_the_bundles_own_validation_samples(bundle_path: Path) -> None:
+    plan = plan_run(bundle_path, "braket_iqm_garnet", shots=200, n_images=1)
+    assert plan.accuracy_source == "validation images in the bundle"
+    # how many images are planned for does not matter
+    assert plan.n_accuracy_images > 100
+    assert [row.shots for row in plan.agreement] == [10, 30, 100, 200, 300, 1000]
+    assert all(row.accuracy is not None for row in plan.agreement)
+    assert plan.agreement[0].agreement < plan.agreement[-1].agreement <= 1
+    assert any("without the device's noise" in note for note in plan.notes)
+
+
+def test_plan_run_goes_on_where_a_circuit_is_too_wide_to_draw_from(
+    bundle_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_wide(*_: Any, **__: Any) -> None:
+        raise DeviceError("`shots` take at most 20 qubits on local:sv, got 54.")
+
+    monkeypatch.setattr("sqdr.deploy.plan.planner.measure_agreement", too_wide)
+    plan = plan_run(bundle_path, "braket_iqm_garnet", shots=100, n_images=1)
+    assert plan.agreement == () and plan.accuracy_source is None and plan.cost.tasks_usd is not None
+    assert "no accuracy against shots: `shots` take at most 20 qubits on local:sv, got 54." in plan.notes
+
+
+@pytest.mark.parametrize(("n_qubits", "n_images"), [(1, 1000), (10, 1000), (12, 256), (13, 200), (20, 200), (500, 200)])
+def test_n_drawn_bounds_the_outcomes(n_qubits: int, n_images: int) -> None:
+    assert n_drawn(n_qubits) == n_images

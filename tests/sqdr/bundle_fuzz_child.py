@@ -126,7 +126,7 @@ def mutated_json(data: bytes, draw: random.Random) -> bytes:
 
 
 def damaged(name: str, data: bytes, draw: random.Random) -> bytes:
-    special = {"golden.npz": mutated_npz, MANIFEST: mutated_json}.get(name)
+    special = {"golden.npz": mutated_npz, "validation.npz": mutated_npz, MANIFEST: mutated_json}.get(name)
     return (special if special and draw.random() < 0.6 else mutated)(data, draw)
 
 
@@ -180,6 +180,7 @@ def steps(path: Path) -> dict[str, str]:
         with Bundle.open(path) as bundle:
             found["network"] = one(lambda: read_network(bundle.path_of("encoder.net")))
             found["golden"] = one(bundle.golden)
+            found["validation"] = one(bundle.validation)
             found["head"] = one(bundle.head_parameters)
             found["circuit"] = one(bundle.circuit)
             for name in ("encoder.onnx", "classifier.onnx"):

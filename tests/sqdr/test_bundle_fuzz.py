@@ -86,7 +86,7 @@ def check_outcomes(mode: str, trials: list[dict[str, Any]]) -> None:
         return
     assert refused[MANIFEST] > 20
     readers = {"encoder.net": "network", "golden.npz": "golden", "head.safetensors": "head", "circuit.qasm": "circuit"}
-    readers |= {name: name for name in ("encoder.onnx", "classifier.onnx")}
+    readers |= {name: name for name in ("encoder.onnx", "classifier.onnx")} | {"validation.npz": "validation"}
     for name, step in readers.items():
         damaged = [trial["steps"] for trial in trials if trial["name"] == name]
         assert len(damaged) > 20

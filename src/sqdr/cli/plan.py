@@ -26,8 +26,16 @@ def plan(
     budget: BudgetOption = None,
     source: Annotated[
         str | None,
-        typer.Option("--input", "-i", help="Images to measure accuracy against shots on, such as digits:test."),
+        typer.Option(
+            "--input",
+            "-i",
+            help="Images to measure accuracy against shots on, such as digits:test; by default the bundle's own.",
+        ),
     ] = None,
+    extra_circuits: Annotated[
+        int,
+        typer.Option(help="Circuits beside the images' in every program set: 1 canary, 2 more to calibrate readout."),
+    ] = 0,
     data_root: DataRootOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -37,7 +45,16 @@ def plan(
     """
     from sqdr.deploy.plan import plan_run
 
-    made = plan_run(bundle, device, shots=shots, n_images=images, budget_usd=budget, source=source, data_root=data_root)
+    made = plan_run(
+        bundle,
+        device,
+        shots=shots,
+        n_images=images,
+        budget_usd=budget,
+        source=source,
+        data_root=data_root,
+        n_extra_circuits_per_task=extra_circuits,
+    )
     if json_output:
         emit_json(made.model_dump(mode="json"))
         return
@@ -79,7 +96,7 @@ def _rows(made: "Plan") -> list[tuple[str, str]]:
             ("compiler", found.compiler),
         ]
     if made.exact_accuracy is not None:
-        rows.append((f"exact accuracy, {made.n_accuracy_images} images", f"{made.exact_accuracy:.4f}"))
+        rows.append((f"exact accuracy, {made.n_accuracy_images} {made.accuracy_source}", f"{made.exact_accuracy:.4f}"))
     for row in made.agreement:
         accuracy = "" if row.accuracy is None else f", accuracy {row.accuracy:.3f} +- {row.accuracy_std:.3f}"
         rows.append(
