@@ -10,6 +10,7 @@ from sqdr.hw_configs.schema import (
     HardwareConfig,
     Loihi2,
     NoiseModel,
+    ReadoutNoise,
 )
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "HardwareConfig",
     "Loihi2",
     "NoiseModel",
+    "ReadoutNoise",
     "list_hardware",
     "load_hardware",
 ]

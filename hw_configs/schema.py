@@ -26,6 +26,7 @@ __all__ = [
     "OptionalFigure",
     "ProgramSets",
     "QpuPrices",
+    "ReadoutNoise",
     "ShotRange",
     "SimulatorPrices",
 ]
@@ -63,11 +64,22 @@ class GateNoise(StrictModel):
     amplitude_damping: float = Field(default=0.0, strict=True, ge=0, le=1)
 
 
+class ReadoutNoise(StrictModel):
+    """Probabilities that a qubit in 0 is read as 1, and one in 1 as 0, each qubit by itself.
+
+    At most 0.5: beyond it the two outcomes have changed their names.
+    """
+
+    p1_given_0: float = Field(default=0.0, strict=True, ge=0, le=0.5)
+    p0_given_1: float = Field(default=0.0, strict=True, ge=0, le=0.5)
+
+
 class NoiseModel(StrictModel):
-    """The noise after every gate, on each qubit that the gate acts on."""
+    """The noise after every gate, on each qubit that the gate acts on, and that of the measurement."""
 
     one_qubit_gate: GateNoise = GateNoise()
     two_qubit_gate: GateNoise = GateNoise()
+    readout: ReadoutNoise = ReadoutNoise()
 
 
 class _Hardware(StrictModel):

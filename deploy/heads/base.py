@@ -16,6 +16,7 @@ __all__ = [
     "HeadBase",
     "check_angles",
     "check_entangler",
+    "check_folds",
     "check_limits",
     "check_shots",
     "check_weights",
@@ -23,6 +24,8 @@ __all__ = [
 ]
 
 Head = TypeVar("Head", bound="HeadBase")
+# Nine CZ for each leave little of a signal that one may lose a percent of.
+MAX_FOLDS = 9
 
 
 def import_extra(module: str) -> ModuleType:
@@ -108,6 +111,17 @@ def check_shots(shots: int | None) -> None:
     """
     if shots is not None and (isinstance(shots, bool) or not isinstance(shots, int | np.integer) or shots < 1):
         raise DeviceError(f"`shots` must be a positive integer, or None for an exact run, got {shots!r}.")
+
+
+def check_folds(cz_folds: int) -> int:
+    """Return how many CZ gates stand for each.
+
+    Raises:
+        ConfigError: not an odd number of at least 1, at most `MAX_FOLDS`.
+    """
+    if isinstance(cz_folds, bool) or not isinstance(cz_folds, int) or cz_folds not in range(1, MAX_FOLDS + 1, 2):
+        raise ConfigError(f"`cz_folds` must be an odd number from 1 to {MAX_FOLDS}, got {cz_folds!r}.")
+    return cz_folds
 
 
 class HeadBase:

@@ -4,13 +4,25 @@ The same channels in the same places as `sqdr.deploy.heads.openqasm.ReuploadProg
 Braket's density matrix simulator, against which it is tested.
 """
 
+from collections.abc import Iterator
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
-from sqdr.backends import Accuracy
+from sqdr.backends import Accuracy, ShotCounts
 from sqdr.circuit import Entangler
-from sqdr.deploy.heads.base import HeadBase, check_entangler, check_limits, check_weights
-from sqdr.deploy.heads.noisy_circuit import NoisyCircuit
+from sqdr.deploy.heads.base import (
+    HeadBase,
+    check_angles,
+    check_entangler,
+    check_folds,
+    check_limits,
+    check_shots,
+    check_weights,
+)
+from sqdr.deploy.heads.drawing import check_bits, draw, tally
+from sqdr.deploy.heads.noisy_circuit import NoisyCircuit, rotation
 from sqdr.deploy.heads.noisy_lightcone import NoisyLightcone
 from sqdr.deploy.heads.noisy_ring import ring_probabilities, ring_sites
 from sqdr.deploy.heads.pauli_state import pauli_probabilities
@@ -51,6 +63,7 @@ class DensityMatrixHead(HeadBase):
         hardware: BraketLocal | None = None,
         shots: int | None = None,
         seed: int | None = None,
+        cz_folds: int = 1,
     ) -> None:
         """Check the circuit and prepare what does not depend on the sample.
 
@@ -60,6 +73,8 @@ class DensityMatrixHead(HeadBase):
             hardware: limits and noise; None is ``local:dm``, without noise.
             shots: shots of each circuit; None for exact expectations.
             seed: makes the shots repeatable; without effect on an exact run.
+            cz_folds: CZ gates that stand for each, odd: more noise in the same circuit
+                (`sqdr.deploy.heads.zero_noise`).
 
         Raises:
             ShapeError: the weights are not (n_blocks, n_qubits, 3).
@@ -74,38 +89,66 @@ class DensityMatrixHead(HeadBase):
         _check_size(name, n_blocks, n_qubits, shots, hardware)
         noiseless: Accuracy = "exact" if shots is None else "sampled"
         super().__init__(name, noiseless if noise is None else "noisy", n_qubits)
-        self._circuit = NoisyCircuit(checked, joined, noise or NoiseModel())
-        self._shots, self._rng = shots, np.random.default_rng(seed)
+        self._circuit = NoisyCircuit(checked, joined, noise or NoiseModel(), check_folds(cz_folds))
+        self._hardware, self._shots, self._rng = hardware, shots, np.random.default_rng(seed)
         self._is_small_cone = n_blocks <= MAX_LIGHTCONE_BLOCKS
-        if not self._is_small_cone:
-            width = 4**n_qubits
-        elif shots is None:
-            self._lightcone = NoisyLightcone(self._circuit)
-            width = 16 * n_qubits
-        else:
-            self._sites = ring_sites(self._circuit)
-            width = max(2**n_qubits, 64 * n_qubits)
-        self._batch = max(1, MAX_BATCH_NUMBERS // width)
 
     def _run(self, angles: Floats) -> Floats:
+        is_closed_form = self._shots is None and self._is_small_cone
         rows = []
-        for start in range(0, len(angles), self._batch):
-            batch = angles[start : start + self._batch]
-            rows.append(self._run_batch(batch))
+        for batch in self._batches(angles, 16 * self.n_qubits if is_closed_form else self._table_width):
+            rows.append(self._lightcone.expectations(batch) if is_closed_form else self._from_table(batch))
             self._count(len(batch), self._shots)
         return np.concatenate(rows)
 
-    def _run_batch(self, angles: Floats) -> Floats:
-        if self._shots is None and self._is_small_cone:
-            return self._lightcone.expectations(angles)
+    def _from_table(self, angles: Floats) -> Floats:
         table = self._probabilities(angles)
         if self._shots is None:
             return signed_sums(table, self.n_qubits)
-        # Rounding leaves -1e-17 here and there, and a sum that is not quite 1. Counts are summed as integers: no
-        # order of summation shows.
-        clipped = np.clip(table, 0, None)
-        counts = np.stack([self._rng.multinomial(self._shots, row / row.sum()) for row in clipped])
-        return signed_sums(counts, self.n_qubits) / self._shots
+        # Counts are summed as integers: no order of summation shows.
+        return signed_sums(draw(self._rng, table, self._shots), self.n_qubits) / self._shots
+
+    def sample(self, angles: Floats, shots: int, part: int = 0) -> ShotCounts:
+        """Draw shots, each time further ones; see `sqdr.backends.SamplingHead`."""
+        checked = check_angles(angles, self.n_qubits)
+        check_shots(shots)
+        _check_size(self.name, self._circuit.n_blocks, self.n_qubits, shots, self._hardware)
+        parts = [ShotCounts.empty(0, self.n_qubits)]
+        for batch in self._batches(checked, self._table_width):
+            parts.append(tally(draw(self._rng, self._probabilities(batch), shots), self.n_qubits))
+            self._count(len(batch), shots)
+        return ShotCounts.concatenate(parts)
+
+    def prepare(self, bits: NDArray[np.int64], shots: int) -> ShotCounts:
+        """Turn the 1 bits over, by one noisy gate each, and measure; see `sqdr.backends.PreparingHead`."""
+        checked = check_bits(bits, self.n_qubits)
+        check_shots(shots)
+        _check_size(self.name, self._circuit.n_blocks, self.n_qubits, shots, self._hardware)
+        flip = self._circuit.after_one @ rotation(np.array([0, np.pi, 0]))
+        states = np.where(checked[..., None] == 1, flip @ [1, 0, 0, 1], [1.0, 0, 0, 1])  # (M, n_qubits, 4)
+        rates = states @ self._circuit.measured.T  # each qubit is independent, (M, n_qubits, 2)
+        table = np.ones((len(checked), 1))
+        for qubit in range(self.n_qubits):
+            table = (table[:, :, None] * rates[:, qubit, None]).reshape(len(checked), -1)
+        self._count(len(checked), shots)
+        return tally(draw(self._rng, table, shots), self.n_qubits)
+
+    def _batches(self, angles: Floats, width: int) -> Iterator[Floats]:
+        size = max(1, MAX_BATCH_NUMBERS // width)
+        return (angles[start : start + size] for start in range(0, len(angles), size))
+
+    @property
+    def _table_width(self) -> int:
+        """Numbers that the table of outcomes of one sample takes."""
+        return max(1 << self.n_qubits, 64 * self.n_qubits) if self._is_small_cone else 1 << 2 * self.n_qubits
+
+    @cached_property
+    def _lightcone(self) -> NoisyLightcone:
+        return NoisyLightcone(self._circuit)
+
+    @cached_property
+    def _sites(self) -> Floats:
+        return ring_sites(self._circuit)
 
     def _probabilities(self, angles: Floats) -> Floats:
         """(N, n_qubits, 3) -> (N, 2^n), the first qubit the most significant bit."""

@@ -4,16 +4,21 @@ A qubit's state is the real vector (1, x, y, z) of the expectations of I, X, Y a
 a real 4 x 4 matrix on it (its Pauli transfer matrix), and a register's state is in the tensor product of
 these. The program is the exported one: for each block and qubit one upload gate and one trained gate,
 then the CZ gates in the entangler's order; after each gate, on each qubit that it acts on, a bit flip,
-then a depolarizing, then an amplitude damping channel.
+then a depolarizing, then an amplitude damping channel; and each qubit's readout may be wrong.
+
+Folding, for zero-noise extrapolation, makes each CZ an odd number of noisy ones. A CZ is a sum of four products
+(`CZ_TERMS`), each of which keeps both qubits in their I, Z or in their X, Y parts, as the noise does. Of two
+different terms one qubit's parts differ, so that their product is 0: the power of the noisy CZ is the sum of its
+terms' powers.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sqdr.circuit import Entangler, entangler_pairs
-from sqdr.hw_configs import GateNoise, NoiseModel
+from sqdr.hw_configs import GateNoise, NoiseModel, ReadoutNoise
 
-__all__ = ["CZ_TERMS", "NoisyCircuit", "channel", "rotation"]
+__all__ = ["CZ_TERMS", "NoisyCircuit", "channel", "confusion", "rotation"]
 
 Floats = NDArray[np.float64]
 
@@ -37,23 +42,40 @@ class NoisyCircuit:
 
     Attributes:
         pairs: of the CZ gates of one block, in order.
+        n_folds: how many CZ gates stand for each, odd.
+        after_one: (4, 4), the noise of a one-qubit gate.
         after_cz: (4, 4), the noise on one qubit of a two-qubit gate.
+        cz_terms: (2, 4, 4, 4), for the first and the second qubit of a CZ: with folds and noise, it is
+            the sum over the second axis of their products.
         trained: (n_blocks, n_qubits, 4, 4), from right after the upload gate to right before the CZ gates:
             the upload's noise, the trained gate, and its noise.
+        measured: (2, 4), the probabilities of reading 0 and 1.
         readout: (n_qubits, 2, 4), from right before the last CZ gates to the probabilities of 0 and 1. The CZ
             gates themselves commute with Z; their noise does not.
     """
 
-    def __init__(self, weights: Floats, entangler: Entangler, noise: NoiseModel) -> None:
+    def __init__(self, weights: Floats, entangler: Entangler, noise: NoiseModel, n_folds: int = 1) -> None:
         """Make the matrices of checked weights (n_blocks, n_qubits, 3) in radians."""
         self.n_blocks, self.n_qubits = weights.shape[:2]
         self.pairs = entangler_pairs(self.n_qubits, entangler)
+        self.n_folds = n_folds
         self.after_cz = channel(noise.two_qubit_gate)
-        after_one = channel(noise.one_qubit_gate)
-        self.trained = after_one @ rotation(weights) @ after_one
+        self.cz_terms: Floats = np.linalg.matrix_power(self.after_cz @ np.stack(CZ_TERMS), n_folds)
+        self.after_one = channel(noise.one_qubit_gate)
+        self.trained = self.after_one @ rotation(weights) @ self.after_one
+        self.measured: Floats = confusion(noise.readout) @ [[0.5, 0, 0, 0.5], [0.5, 0, 0, -0.5]]
+        self.readout: Floats = self.measured @ self.after_all_cz
+
+    @property
+    def after_all_cz(self) -> Floats:
+        """(n_qubits, 4, 4), the noise of all CZ gates of one block on each qubit, without the gates."""
         degrees = np.bincount(np.array(self.pairs, dtype=np.int64).ravel(), minlength=self.n_qubits)
-        measured = np.array([[0.5, 0, 0, 0.5], [0.5, 0, 0, -0.5]])
-        self.readout: Floats = np.stack([measured @ np.linalg.matrix_power(self.after_cz, d) for d in degrees])
+        return np.stack([np.linalg.matrix_power(self.after_cz, degree * self.n_folds) for degree in degrees])
+
+
+def confusion(rates: ReadoutNoise) -> Floats:
+    """Return the probabilities (read, true) of reading 0 or 1, (2, 2)."""
+    return np.array([[1 - rates.p1_given_0, rates.p0_given_1], [rates.p1_given_0, 1 - rates.p0_given_1]])
 
 
 def channel(rates: GateNoise) -> Floats:

@@ -8,7 +8,7 @@ that lie the first block's CZ gates, each with its noise, pulled through one by 
 - X_i and Y_i get a factor on each qubit k that shares a CZ with i. That CZ multiplies the factor by Z_k;
   the noise after any CZ on k maps Z_k to d Z_k + t. It stays among I and Z_k and so does not see any other
   CZ: the factor is alpha_ik + beta_ik Z_k, with numbers that depend on the circuit alone. Every CZ on i
-  scales X_i and Y_i themselves by d_x and d_y.
+  scales X_i and Y_i themselves by d_x and d_y. Folded CZ gates do all this as often as they stand there.
 
 What is left is read off a product state with the Bloch vector r_j of each qubit after the first block:
 
@@ -47,8 +47,7 @@ class NoisyLightcone:
         if circuit.n_blocks == 2:
             self._row = (self._row[:, None] @ circuit.trained[1])[:, 0]
             # X, Y and Z pulled through the first CZ gates: from what to read Z_i off at the product state.
-            degrees = np.bincount(np.array(circuit.pairs, dtype=np.int64).ravel(), minlength=circuit.n_qubits)
-            self._through = np.stack([np.linalg.matrix_power(circuit.after_cz, degree) for degree in degrees])
+            self._through = circuit.after_all_cz
             self._neighbours, self._alpha, self._beta = _factors(circuit)
 
     def expectations(self, angles: Floats) -> Floats:
@@ -72,6 +71,10 @@ def _factors(circuit: NoisyCircuit) -> tuple[NDArray[np.int64], Floats, Floats]:
         for qubit in pair:
             on[qubit].append(place)
     width = max(map(len, on), default=0)
+    noise = circuit.after_cz[np.ix_([0, 3], [0, 3])]
+    # Pulled through another CZ of the neighbour, and through the shared one, which swaps I and Z.
+    another = np.linalg.matrix_power(noise, circuit.n_folds)
+    shared = np.linalg.matrix_power(noise[:, ::-1], circuit.n_folds)
     neighbours = np.zeros((circuit.n_qubits, width), dtype=np.int64)
     alpha, beta = np.ones((2, circuit.n_qubits, width))
     beta[:] = 0  # a missing neighbour is the factor 1
@@ -81,8 +84,6 @@ def _factors(circuit: NoisyCircuit) -> tuple[NDArray[np.int64], Floats, Floats]:
             # As a row over I and Z of the neighbour, I to start with.
             row = np.array([1.0, 0.0])
             for later in reversed(on[other]):
-                row = row @ circuit.after_cz[np.ix_([0, 3], [0, 3])]
-                if later == place:
-                    row = row[::-1]
+                row = row @ (shared if later == place else another)
             neighbours[qubit, slot], alpha[qubit, slot], beta[qubit, slot] = other, *row
     return neighbours, alpha, beta

@@ -1,7 +1,7 @@
 """The joint distribution of a noisy one- or two-block circuit, without its density matrix.
 
-A CZ is a sum of four products of one-qubit matrices (`CZ_TERMS`), so that the state after the first CZ gates,
-each with its noise, is a sum over one index of four values per CZ. Every entangler is a ring or a part of
+A CZ with its noise is a sum of four products of one-qubit matrices (`NoisyCircuit.cz_terms`), so that the state
+after the first CZ gates is a sum over one index of four values per CZ. Every entangler is a ring or a part of
 one: the sum is a trace of a product of 4 x 4 matrices, one for each qubit and outcome,
 
     P(z_0, ..., z_n-1) = trace(A_0[z_0] A_1[z_1] ... A_n-1[z_n-1]),
@@ -12,7 +12,7 @@ exact, and for all 2^n outcomes it is one matrix product of the left half of the
 import numpy as np
 from numpy.typing import NDArray
 
-from sqdr.deploy.heads.noisy_circuit import CZ_TERMS, NoisyCircuit, rotation
+from sqdr.deploy.heads.noisy_circuit import NoisyCircuit, rotation
 
 __all__ = ["ring_probabilities", "ring_sites"]
 
@@ -34,9 +34,9 @@ def ring_sites(circuit: NoisyCircuit) -> Floats:
         is_before = is_after = False
         for first, second in circuit.pairs:  # in order: noise does not commute with a later CZ
             if second == qubit:
-                site, is_before = (circuit.after_cz @ CZ_TERMS[1])[:, None] @ site, True
+                site, is_before = circuit.cz_terms[1][:, None] @ site, True
             elif first == qubit:
-                site, is_after = (circuit.after_cz @ CZ_TERMS[0])[None, :] @ site, True
+                site, is_after = circuit.cz_terms[0][None, :] @ site, True
         site = site if is_before else absent[:, None] @ site
         sites.append(site if is_after else absent[None, :] @ site)
     return np.stack(sites)

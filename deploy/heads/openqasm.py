@@ -6,16 +6,16 @@ measurement nor pragma. Angles that the circuit does not use have no input.
 """
 
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sqdr.errors import BundleError, DataError
-from sqdr.hw_configs import GateNoise, NoiseModel
+from sqdr.hw_configs import GateNoise, NoiseModel, ReadoutNoise
 
-__all__ = ["ReuploadProgram"]
+__all__ = ["ReuploadProgram", "preparation"]
 
 REGISTER = re.compile(r"\bqubit\s*\[\s*(\d+)\s*\]\s*q\s*;")
 INPUT = re.compile(r"\binput\s+float(?:\s*\[\s*64\s*\])?\s+(\w+)\s*;")
@@ -152,7 +152,7 @@ class ReuploadProgram:
         return f"{self.source}bit[{self.n_qubits}] b;\n" + "".join(lines)
 
     def with_noise(self, noise: NoiseModel) -> "ReuploadProgram":
-        """Return the program with one-qubit channels after every gate.
+        """Return the program with one-qubit channels after every gate, and wrong readouts at its end.
 
         After each gate of this text, on each qubit that it acts on: bit flip, then depolarizing, then
         amplitude damping; the probabilities are those of one-qubit or of two-qubit gates. A channel
@@ -170,7 +170,23 @@ class ReuploadProgram:
             return match[0] + "".join(_channels(rates, qubit) for qubit in qubits) + "\n"
 
         head, register, gates = self.source.partition(REGISTER.search(self.source)[0])  # type: ignore[index]
-        return ReuploadProgram(head + register + GATE.sub(add, gates), self.n_qubits, self.inputs)
+        noisy = GATE.sub(add, gates).rstrip() + "\n"
+        return replace(self, source=head + register + noisy + _readout(noise.readout, self.n_qubits))
+
+    def with_folded_cz(self, n_folds: int) -> "ReuploadProgram":
+        """Return the program in which an odd number of CZ gates stands for each: the same circuit without noise."""
+
+        def fold(match: re.Match[str]) -> str:
+            return "\n".join([match[0]] * n_folds) if match[1] == "cz" else match[0]
+
+        return replace(self, source=GATE.sub(fold, self.source))
+
+
+def preparation(bits: Sequence[int]) -> ReuploadProgram:
+    """Return the program that turns over the qubits whose bit is 1, by one gate ``x`` each."""
+    lines = ["OPENQASM 3.0;", f"qubit[{len(bits)}] q;"]
+    lines += [f"x q[{qubit}];" for qubit, bit in enumerate(bits) if bit]
+    return ReuploadProgram(source="\n".join(lines) + "\n", n_qubits=len(bits), inputs=())
 
 
 def _channels(rates: GateNoise, qubit: str) -> str:
@@ -180,3 +196,16 @@ def _channels(rates: GateNoise, qubit: str) -> str:
         ("amplitude_damping", rates.amplitude_damping),
     )
     return "".join(f"\n#pragma braket noise {name}({rate!r}) q[{qubit}]" for name, rate in named if rate > 0)
+
+
+def _readout(rates: ReadoutNoise, n_qubits: int) -> str:
+    """Return the channel that has the wrong readouts for its bit flips, on every qubit; nothing without any.
+
+    Generalized amplitude damping takes 1 to 0 with probability ``gamma * p`` and 0 to 1 with
+    ``gamma * (1 - p)``. What it does to phases does not matter right before a measurement.
+    """
+    gamma = rates.p1_given_0 + rates.p0_given_1
+    if gamma == 0:
+        return ""
+    pragma = f"#pragma braket noise generalized_amplitude_damping({gamma!r}, {rates.p0_given_1 / gamma!r})"
+    return "".join(f"{pragma} q[{qubit}]\n" for qubit in range(n_qubits))

@@ -8,7 +8,7 @@ their noise is applied, with the readout, which makes 2^n probabilities of 4^n c
 import numpy as np
 from numpy.typing import NDArray
 
-from sqdr.deploy.heads.noisy_circuit import CZ_TERMS, NoisyCircuit, rotation
+from sqdr.deploy.heads.noisy_circuit import NoisyCircuit, rotation
 
 __all__ = ["pauli_probabilities"]
 
@@ -27,7 +27,7 @@ def pauli_probabilities(circuit: NoisyCircuit, angles: Floats) -> Floats:
     state = np.ones((len(angles), 1))
     for qubit in range(circuit.n_qubits):
         state = (state[:, :, None] * vectors[:, qubit, None, :, 0]).reshape(len(angles), -1)
-    entangle = np.kron(circuit.after_cz, circuit.after_cz) @ sum(map(np.kron, *CZ_TERMS))
+    entangle = np.asarray(sum(map(np.kron, *circuit.cz_terms)))
     for trained in circuit.trained[1:]:
         for first, second in circuit.pairs:
             state = _apply_pair(entangle, state, circuit.n_qubits, first, second)

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sqdr.backends import ShotCounts
 from sqdr.circuit import Entangler, entangler_pairs
 from sqdr.deploy.heads import lightcone
-from sqdr.deploy.heads.base import HeadBase, check_entangler, check_shots, check_weights
+from sqdr.deploy.heads.base import HeadBase, check_angles, check_entangler, check_shots, check_weights
+from sqdr.deploy.heads.drawing import check_bits, draw, tally
 from sqdr.errors import DeviceError
 from sqdr.specification import MAX_LIGHTCONE_BLOCKS
 
@@ -90,9 +92,27 @@ class StatevectorHead(HeadBase):
         table = self._probabilities(angles)
         if self._shots is None:
             return signed_sums(table, self.n_qubits)
-        # Rounding leaves a sum that is not quite 1. Counts are summed as integers: no order of summation shows.
-        counts = np.stack([self._rng.multinomial(self._shots, row / row.sum()) for row in table])
-        return signed_sums(counts, self.n_qubits) / self._shots
+        # Counts are summed as integers: no order of summation shows.
+        return signed_sums(draw(self._rng, table, self._shots), self.n_qubits) / self._shots
+
+    def sample(self, angles: Floats, shots: int, part: int = 0) -> ShotCounts:
+        """Draw shots, each time further ones; see `sqdr.backends.SamplingHead`."""
+        checked = check_angles(angles, self.n_qubits)
+        check_shots(shots)
+        _check_size(len(self._weights), self.n_qubits, shots)
+        parts = [ShotCounts.empty(0, self.n_qubits)]
+        for start in range(0, len(checked), self._batch):
+            batch = checked[start : start + self._batch]
+            parts.append(tally(draw(self._rng, self._probabilities(batch), shots), self.n_qubits))
+            self._count(len(batch), shots)
+        return ShotCounts.concatenate(parts)
+
+    def prepare(self, bits: NDArray[np.int64], shots: int) -> ShotCounts:
+        """Return what a register prepared in these bits measures; see `sqdr.backends.PreparingHead`."""
+        ones = check_bits(bits, self.n_qubits) * shots
+        check_shots(shots)
+        self._count(len(ones), shots)
+        return ShotCounts(ones=ones, both=ones[:, :, None] * (ones[:, None] > 0), shots=np.full(len(ones), shots))
 
     def _probabilities(self, angles: Floats) -> Floats:
         """(N, n_qubits, 3) -> (N, 2^n), the first qubit the most significant bit."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +53,7 @@ class ShotCounts:
         return cls(ones=both.diagonal()[None].copy(), both=both[None], shots=np.array([times.sum()], dtype=np.int64))
 
     @classmethod
-    def from_measurements(cls, bits: NDArray[np.integer[Any]]) -> "ShotCounts":
+    def from_measurements(cls, bits: NDArray[np.int64]) -> "ShotCounts":
         """Return the counts of one circuit from its single shots, (shots, n_qubits) of 0 and 1."""
         single = np.asarray(bits, dtype=np.float64)
         both = np.rint(single.T @ single).astype(np.int64)
@@ -81,7 +80,7 @@ class ShotCounts:
     def __len__(self) -> int:
         return len(self.shots)
 
-    def __getitem__(self, rows: NDArray[np.integer[Any]] | NDArray[np.bool_] | slice) -> "ShotCounts":
+    def __getitem__(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> "ShotCounts":
         """Return the counts of some of the circuits."""
         return ShotCounts(ones=self.ones[rows], both=self.both[rows], shots=self.shots[rows])
 
@@ -91,7 +90,7 @@ class ShotCounts:
             raise ShapeError(f"rounds must be of the same circuits, got {self.ones.shape} and {other.ones.shape}.")
         return ShotCounts(ones=self.ones + other.ones, both=self.both + other.both, shots=self.shots + other.shots)
 
-    def add_at(self, rows: NDArray[np.integer[Any]], other: "ShotCounts") -> "ShotCounts":
+    def add_at(self, rows: NDArray[np.int64], other: "ShotCounts") -> "ShotCounts":
         """Return these counts with a further round of the circuits ``rows``, each named once."""
         ones, both, shots = self.ones.copy(), self.both.copy(), self.shots.copy()
         ones[rows] += other.ones

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sqdr.backends import HeadBackend
+from sqdr.backends import HeadBackend, PreparingHead, SamplingHead, ShotCounts
 from sqdr.bundle import Bundle
 from sqdr.deploy.fakes import FakeHead
 from sqdr.deploy.heads import open_head
-from sqdr.errors import BackendError, DataError, ShapeError
+from sqdr.errors import BackendError, DataError, DeviceError, ShapeError
 from sqdr.head import counts_to_angles
 
 BACKENDS = [
@@ -28,6 +28,8 @@ BACKENDS = [
 ANSWER_AFTER_CLOSE = set(BACKENDS) - {"fake"}
 # Double precision and at most a few hundred gates: errors stay near 1e-14.
 EXACT_TOLERANCE = 1e-10
+# They take shots on request, and prepare bits.
+SAMPLING = [name for name in BACKENDS if not name.startswith("pennylane:")]
 SHOTS = 1000
 N_SAMPLES = 5
 
@@ -155,9 +157,59 @@ def test_shots_give_what_shots_can_near_the_trained_models(
     ones = (1 - found) / 2 * SHOTS
     # <Z> = 1 - 2 ones / shots, up to rounding of the division
     np.testing.assert_allclose(ones, np.rint(ones), rtol=0, atol=1e-9)
-    # A mean of shots values +-1 has variance (1 - z^2) / shots; 5 sigma is missed once in 2 million,
-    # and the second term covers z near +-1, where the normal distribution is a poor one.
-    assert np.all(np.abs(found - expected) <= 5 * np.sqrt((1 - expected**2) / SHOTS) + 5 / SHOTS)
+    _assert_within_5_sigma(found, expected, SHOTS)
+
+
+def _assert_within_5_sigma(found: Floats, expected: Floats, shots: int) -> None:
+    """A mean of shots values +-1 has variance (1 - z^2) / shots; 5 sigma is missed once in 2 million.
+
+    The second term covers z near +-1, where the normal distribution is a poor one.
+    """
+    assert np.all(np.abs(found - expected) <= 5 * np.sqrt((1 - expected**2) / shots) + 5 / shots)
+
+
+def _assert_possible(counts: ShotCounts, shots: int) -> None:
+    """No pair was 1 together oftener than either, or more seldom than both overlap."""
+    assert (counts.ones.dtype, counts.both.dtype, counts.shots.dtype) == (np.int64,) * 3
+    assert (counts.shots == shots).all()
+    assert np.array_equal(counts.both, counts.both.swapaxes(1, 2))
+    assert np.array_equal(np.diagonal(counts.both, axis1=1, axis2=2), counts.ones)
+    first, second = counts.ones[:, :, None], counts.ones[:, None]
+    assert (counts.both <= np.minimum(first, second)).all()
+    assert (counts.both >= np.maximum(first + second - shots, 0)).all()
+
+
+@pytest.mark.parametrize("opened", [None, 7])
+@pytest.mark.parametrize("sampling", SAMPLING)
+def test_sampled_counts_are_shots_of_the_same_circuits(
+    sampling: str, opened: int | None, bundle: Bundle, angles: Floats, expected: Floats
+) -> None:
+    with make(sampling, bundle, opened) as head:
+        assert isinstance(head, SamplingHead)
+        rounds = [head.sample(angles, SHOTS // 2, part) for part in range(2)]
+        assert (head.report().n_circuits, head.report().n_shots) == (2 * N_SAMPLES, N_SAMPLES * SHOTS)
+        none = head.sample(angles[:0], SHOTS)
+        with pytest.raises(ShapeError, match=r"`angles` must be \(N, 4, 3\)"):
+            head.sample(angles[0], SHOTS)
+        with pytest.raises(DeviceError, match="`shots` must be"):
+            head.sample(angles, 0)
+    for counts in rounds:
+        _assert_possible(counts, SHOTS // 2)
+    _assert_possible(rounds[0] + rounds[1], SHOTS)
+    _assert_within_5_sigma((rounds[0] + rounds[1]).expectations, expected, SHOTS)
+    assert sampling == "fake" or np.any(rounds[0].ones != rounds[1].ones)  # a later round draws afresh
+    assert (none.expectations.shape, len(none)) == ((0, 4), 0)
+
+
+@pytest.mark.parametrize("sampling", SAMPLING)
+def test_prepared_bits_are_measured(sampling: str, bundle: Bundle) -> None:
+    bits = np.array([[0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0]])
+    with make(sampling, bundle) as head:
+        assert isinstance(head, PreparingHead)
+        counts = head.prepare(bits, 50)
+        assert (head.report().n_circuits, head.report().n_shots) == (3, 150)
+    _assert_possible(counts, 50)
+    assert np.array_equal(counts.ones, bits * 50)
 
 
 def test_closing_twice_is_safe_and_use_after_it_is_clear(name: str, bundle: Bundle, angles: Floats) -> None:

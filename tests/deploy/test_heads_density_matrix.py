@@ -20,7 +20,7 @@ from sqdr.deploy.heads.noisy_ring import ring_probabilities, ring_sites
 from sqdr.deploy.heads.pauli_state import pauli_probabilities
 from sqdr.deploy.heads.statevector import signed_sums
 from sqdr.errors import ConfigError, DataError, DeviceError, ShapeError
-from sqdr.hw_configs import BraketLocal, GateNoise, NoiseModel
+from sqdr.hw_configs import BraketLocal, GateNoise, NoiseModel, ReadoutNoise
 from sqdr.hw_configs.loader import packaged_hardware
 from sqdr.openqasm import to_openqasm
 
@@ -69,7 +69,9 @@ def _gate_noise() -> st.SearchStrategy[GateNoise]:
     return st.builds(GateNoise, **rates)
 
 
-NOISES = st.builds(NoiseModel, one_qubit_gate=_gate_noise(), two_qubit_gate=_gate_noise())
+READOUTS = st.builds(ReadoutNoise, p1_given_0=st.floats(0, 0.5), p0_given_1=st.sampled_from([0.0, 0.03, 0.5]))
+NOISES = st.builds(NoiseModel, one_qubit_gate=_gate_noise(), two_qubit_gate=_gate_noise(), readout=READOUTS)
+FOLDS = st.sampled_from([1, 3, 5])
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -79,14 +81,15 @@ NOISES = st.builds(NoiseModel, one_qubit_gate=_gate_noise(), two_qubit_gate=_gat
     n_blocks=st.integers(1, 2),
     features=st.sampled_from([1, 3]),
     noise=NOISES,
+    folds=FOLDS,
     seed=st.integers(0, 2**32 - 1),
 )
 def test_closed_form_equals_brakets_density_matrix(
-    entangler: Any, n_qubits: int, n_blocks: int, features: int, noise: NoiseModel, seed: int
+    entangler: Any, n_qubits: int, n_blocks: int, features: int, noise: NoiseModel, folds: int, seed: int
 ) -> None:
     weights, angles = _case(n_blocks, n_qubits, 1, seed, features)
-    found = _head(weights, entangler, noise).expectations(angles)
-    expected = _braket(weights, entangler, noise, features).expectations(angles)
+    found = _head(weights, entangler, noise, cz_folds=folds).expectations(angles)
+    expected = _braket(weights, entangler, noise, features, cz_folds=folds).expectations(angles)
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
 
 
@@ -112,14 +115,15 @@ def test_one_channel_at_a_time_equals_brakets_density_matrix(
     n_qubits=st.integers(1, 5),
     n_blocks=st.integers(3, 4),
     noise=NOISES,
+    folds=st.sampled_from([1, 3]),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_deep_circuit_equals_brakets_density_matrix(
-    entangler: Any, n_qubits: int, n_blocks: int, noise: NoiseModel, seed: int
+    entangler: Any, n_qubits: int, n_blocks: int, noise: NoiseModel, folds: int, seed: int
 ) -> None:
     weights, angles = _case(n_blocks, n_qubits, 1, seed)
-    found = _head(weights, entangler, noise).expectations(angles)
-    expected = _braket(weights, entangler, noise).expectations(angles)
+    found = _head(weights, entangler, noise, cz_folds=folds).expectations(angles)
+    expected = _braket(weights, entangler, noise, cz_folds=folds).expectations(angles)
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
 
 
@@ -129,13 +133,14 @@ def test_deep_circuit_equals_brakets_density_matrix(
     n_qubits=st.integers(1, 7),
     n_blocks=st.integers(1, 2),
     noise=NOISES,
+    folds=FOLDS,
     seed=st.integers(0, 2**32 - 1),
 )
 def test_three_ways_to_compute_agree(
-    entangler: Any, n_qubits: int, n_blocks: int, noise: NoiseModel, seed: int
+    entangler: Any, n_qubits: int, n_blocks: int, noise: NoiseModel, folds: int, seed: int
 ) -> None:
     weights, angles = _case(n_blocks, n_qubits, 3, seed)
-    circuit = NoisyCircuit(weights, entangler, noise)
+    circuit = NoisyCircuit(weights, entangler, noise, folds)
     table = pauli_probabilities(circuit, angles)
     assert table.min() > -TOLERANCE
     np.testing.assert_allclose(table.sum(axis=1), 1, rtol=0, atol=TOLERANCE)
@@ -191,6 +196,75 @@ def test_packaged_file_has_the_noise_of_brakets_and_gives_the_same() -> None:
     assert (type(found), type(expected)) == (DensityMatrixHead, BraketLocalHead)
     assert found.accuracy == expected.accuracy == "noisy"
     np.testing.assert_allclose(found.expectations(angles), expected.expectations(angles), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("n_blocks", [1, 2, 3])
+def test_wrong_readouts_are_those_of_each_outcome(n_blocks: int) -> None:
+    weights, angles = _case(n_blocks, 4)
+    before = _head(weights).expectations(angles)
+    readout = ReadoutNoise(p1_given_0=0.03, p0_given_1=0.08)
+    found = _head(weights, noise=NOISE.model_copy(update={"readout": readout})).expectations(angles)
+    zero = (1 + before) / 2 * (1 - 0.03) + (1 - before) / 2 * 0.08  # the probability of reading 0
+    np.testing.assert_allclose(found, 2 * zero - 1, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("n_blocks", [1, 2, 3])
+def test_folded_cz_gates_are_the_same_circuit_without_noise_and_noisier_with_it(n_blocks: int) -> None:
+    weights, angles = _case(n_blocks, 4)
+    exact = StatevectorHead(weights=weights, entangler="ring").expectations(angles)
+    np.testing.assert_allclose(
+        _head(weights, noise=None, cz_folds=5).expectations(angles), exact, rtol=0, atol=TOLERANCE
+    )
+    noise = NoiseModel(two_qubit_gate=GateNoise(depolarizing=0.02))
+    errors = [
+        np.abs(_head(weights, noise=noise, cz_folds=folds).expectations(angles) - exact).max() for folds in (1, 3, 5)
+    ]
+    assert errors[0] < errors[1] < errors[2]
+
+
+@pytest.mark.parametrize("folds", [0, 2, -1, 11, 1.0, True])
+def test_cz_folds_that_are_not_odd_are_refused(folds: Any) -> None:
+    for make in (_head, _braket):
+        with pytest.raises(ConfigError, match="`cz_folds` must be an odd number from 1 to 9"):
+            make(np.zeros((1, 2, 3)), cz_folds=folds)
+
+
+@pytest.mark.parametrize("n_blocks", [2, 3])
+def test_prepared_bits_are_read_with_the_stated_mistakes_on_both_simulators(n_blocks: int) -> None:
+    # One noisy gate makes a 1; no gate acts on a 0.
+    readout = ReadoutNoise(p1_given_0=0.1, p0_given_1=0.3)
+    noise = NoiseModel(one_qubit_gate=GateNoise(bit_flip=0.2), readout=readout)
+    weights, shots = np.zeros((n_blocks, 3, 3)), 4000
+    one_read = {0: 0.1, 1: 0.8 * 0.7 + 0.2 * 0.1}
+    bits = np.array([[0, 1, 0], [1, 1, 0]])
+    expected = np.vectorize(one_read.get)(bits)
+    for head in (
+        _head(weights, noise=noise, seed=0),
+        _braket(weights, noise=noise, seed=0),
+        _braket(weights, noise=noise),
+    ):
+        found = head.prepare(bits, shots).ones / shots
+        # 5 standard deviations of a rate over `shots`
+        assert np.all(np.abs(found - expected) <= 5 * np.sqrt(expected * (1 - expected) / shots))
+
+
+@pytest.mark.parametrize("bits", [np.zeros((1, 2)), np.zeros(3), np.zeros((0, 3))])
+def test_bits_of_another_shape_are_refused(bits: Any) -> None:
+    for make in (_head, _braket):
+        with pytest.raises(ShapeError, match=r"`bits` must be \(M, 3\)"):
+            make(np.zeros((1, 3, 3))).prepare(bits, 10)
+        with pytest.raises(DataError, match="`bits` must be 0 or 1"):
+            make(np.zeros((1, 3, 3))).prepare(np.array([[0, 2, 0]]), 10)
+
+
+def test_pairs_of_qubits_are_counted_from_the_joint_distribution() -> None:
+    weights, angles = _case(2, 3, 1)
+    head = _head(weights, seed=0)
+    table = ring_probabilities(head._circuit, ring_sites(head._circuit), angles)[0].reshape(2, 2, 2)
+    counts, shots = head.sample(angles, 20_000), 20_000
+    expected = np.array([[table[1].sum(), table[1, 1].sum(), table[1, :, 1].sum()]])
+    # 5 standard deviations of a rate over `shots`
+    assert np.all(np.abs(counts.both[0, 0] / shots - expected) <= 5 * np.sqrt(expected * (1 - expected) / shots))
 
 
 def test_rotation_and_cz_are_those_of_the_operators() -> None:
@@ -343,5 +417,6 @@ def test_it_needs_neither_pennylane_nor_braket_nor_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     kept = (1 - 2 * 0.0005) * (1 - 4 * 0.001 / 3) * (1 - 0.0005)  # of Z, for each of two gates
-    expected = (kept + 0.0005) * kept + 0.0005
+    before = (kept + 0.0005) * kept + 0.0005
+    expected = before * (1 - 0.01 - 0.02) + 0.02 - 0.01  # wrong readouts
     assert (done.stdout, done.stderr) == (f"[[{round(expected, 6)}]]\n", "")

@@ -15,7 +15,16 @@ import sqdr.hw_configs.loader
 import sqdr.hw_configs.prices
 import sqdr.hw_configs.schema
 from sqdr.errors import ConfigError
-from sqdr.hw_configs import BraketLocal, BraketQpu, BraketSimulator, GateNoise, Loihi2, NoiseModel, list_hardware
+from sqdr.hw_configs import (
+    BraketLocal,
+    BraketQpu,
+    BraketSimulator,
+    GateNoise,
+    Loihi2,
+    NoiseModel,
+    ReadoutNoise,
+    list_hardware,
+)
 from sqdr.hw_configs.figures import Figure, Money, OptionalFigure, ShotRange
 from sqdr.hw_configs.loader import packaged_hardware
 from sqdr.hw_configs.prices import ProgramSets
@@ -209,6 +218,13 @@ def test_gate_noise_rejects_value_that_is_no_probability(key: str, value: Any) -
 def test_gate_noise_names_nearest_key() -> None:
     with pytest.raises(ConfigError, match="unknown key 'bitflip'; did you mean 'bit_flip'"):
         parse(GateNoise, {"bitflip": 0.1}, "test")
+
+
+@pytest.mark.parametrize("key", ["p1_given_0", "p0_given_1"])
+@pytest.mark.parametrize("value", [-0.1, 0.51, "0.1", True])
+def test_readout_noise_rejects_value_that_is_no_probability_of_a_mistake(key: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=key):
+        parse(ReadoutNoise, {key: value}, "test")
 
 
 def test_noise_is_rejected_when_simulator_is_state_vector() -> None:
