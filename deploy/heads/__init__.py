@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sqdr.deploy.heads.adaptive import AdaptiveHead
     from sqdr.deploy.heads.braket_aws import BraketAwsHead
     from sqdr.deploy.heads.braket_local import BraketLocalHead
     from sqdr.deploy.heads.density_matrix import DensityMatrixHead
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sqdr.deploy.heads.statevector import StatevectorHead
 
 __all__ = [
+    "AdaptiveHead",
     "BraketAwsHead",
     "BraketLocalHead",
     "DensityMatrixHead",
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 PLACES = {
+    "AdaptiveHead": "adaptive",
     "BraketAwsHead": "braket_aws",
     "BraketLocalHead": "braket_local",
     "DensityMatrixHead": "density_matrix",
