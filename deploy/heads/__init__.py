@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sqdr.deploy.heads.density_matrix import DensityMatrixHead
     from sqdr.deploy.heads.devices import list_devices, open_head
     from sqdr.deploy.heads.pennylane_device import PennyLaneHead
+    from sqdr.deploy.heads.routed import RoutedHead
     from sqdr.deploy.heads.statevector import StatevectorHead
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "BraketLocalHead",
     "DensityMatrixHead",
     "PennyLaneHead",
+    "RoutedHead",
     "StatevectorHead",
     "list_devices",
     "open_head",
@@ -33,6 +35,7 @@ PLACES = {
     "BraketLocalHead": "braket_local",
     "DensityMatrixHead": "density_matrix",
     "PennyLaneHead": "pennylane_device",
+    "RoutedHead": "routed",
     "StatevectorHead": "statevector",
     "list_devices": "devices",
     "open_head": "devices",
