@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sqdr.deploy.heads.density_matrix import DensityMatrixHead
     from sqdr.deploy.heads.devices import list_devices, open_head
     from sqdr.deploy.heads.pennylane_device import PennyLaneHead
+    from sqdr.deploy.heads.readout_mitigation import ReadoutMitigatedHead
     from sqdr.deploy.heads.routed import RoutedHead
     from sqdr.deploy.heads.statevector import StatevectorHead
 
@@ -23,6 +24,7 @@ __all__ = [
     "BraketLocalHead",
     "DensityMatrixHead",
     "PennyLaneHead",
+    "ReadoutMitigatedHead",
     "RoutedHead",
     "StatevectorHead",
     "list_devices",
@@ -35,6 +37,7 @@ PLACES = {
     "BraketLocalHead": "braket_local",
     "DensityMatrixHead": "density_matrix",
     "PennyLaneHead": "pennylane_device",
+    "ReadoutMitigatedHead": "readout_mitigation",
     "RoutedHead": "routed",
     "StatevectorHead": "statevector",
     "list_devices": "devices",

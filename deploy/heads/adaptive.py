@@ -16,6 +16,7 @@ with `PSEUDO_SHOTS` shots of uniformly random bits (as in Agresti and Coull's in
 American Statistician 52, 1998); the logits are not touched. Tests measure the rate.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -116,6 +117,14 @@ class AdaptiveHead(HeadWrapper):
         self._shots.append(counts.shots)
         self._n_undecided += len(undecided)
         return counts.expectations
+
+    def use_readout(self, change: Callable[[Floats, Floats], tuple[Floats, Floats]]) -> None:
+        """Decide by another readout from now on, such as one that corrects what the device measures.
+
+        Args:
+            change: weight and bias to those to decide by.
+        """
+        self._weight, self._bias = change(self._weight, self._bias)
 
     def _is_decided(self, counts: ShotCounts) -> NDArray[np.bool_]:
         return is_decided(counts, self._weight, self._bias, self._quantile)

@@ -161,6 +161,8 @@ class SamplingHead(HeadBackend, Protocol):
 class PreparingHead(HeadBackend, Protocol):
     """A head that can prepare bits and measure them at once: what its readout gets wrong."""
 
+    n_qubits: int
+
     def prepare(self, bits: NDArray[np.int64], shots: int) -> ShotCounts:
         """Return the counts of M circuits that only turn over the qubits whose bit is 1.
 
