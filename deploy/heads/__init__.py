@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sqdr.deploy.heads.readout_mitigation import ReadoutMitigatedHead
     from sqdr.deploy.heads.routed import RoutedHead
     from sqdr.deploy.heads.statevector import StatevectorHead
+    from sqdr.deploy.heads.zero_noise import ZeroNoiseHead
 
 __all__ = [
     "AdaptiveHead",
@@ -27,6 +28,7 @@ __all__ = [
     "ReadoutMitigatedHead",
     "RoutedHead",
     "StatevectorHead",
+    "ZeroNoiseHead",
     "list_devices",
     "open_head",
 ]
@@ -40,6 +42,7 @@ PLACES = {
     "ReadoutMitigatedHead": "readout_mitigation",
     "RoutedHead": "routed",
     "StatevectorHead": "statevector",
+    "ZeroNoiseHead": "zero_noise",
     "list_devices": "devices",
     "open_head": "devices",
 }

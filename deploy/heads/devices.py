@@ -51,6 +51,7 @@ def open_head(
     shots: int | None,
     seed: int | None = None,
     braket: BraketOptions | None = None,
+    cz_folds: int = 1,
 ) -> HeadBackend:
     """Return the head that runs the circuit on a device. Nothing is submitted, nothing connects yet.
 
@@ -71,6 +72,8 @@ def open_head(
         shots: shots of each circuit; None for exact expectations.
         seed: makes the shots repeatable on a local device; without effect on an exact run.
         braket: the journal and the rest of a run on Amazon Braket, which needs one.
+        cz_folds: CZ gates that stand for each, odd, for `sqdr.deploy.heads.zero_noise`; on the density matrices
+            and Braket's state vector only.
 
     Raises:
         DeviceError: the device is unknown, or cannot run this circuit, these shots or a seed.
@@ -81,14 +84,20 @@ def open_head(
     if device == STATEVECTOR:
         head = StatevectorHead(weights=weights, entangler=cast(Entangler, entangler), shots=shots, seed=seed)
     elif device == DENSITY_MATRIX:
-        head = DensityMatrixHead(weights=weights, entangler=cast(Entangler, entangler), shots=shots, seed=seed)
+        joined = cast(Entangler, entangler)
+        head = DensityMatrixHead(weights=weights, entangler=joined, shots=shots, seed=seed, cz_folds=cz_folds)
     elif device.startswith(PENNYLANE):
         name = device.removeprefix(PENNYLANE)
         head = PennyLaneHead(name, weights=weights, entangler=cast(Entangler, entangler), shots=shots, seed=seed)
     elif isinstance(hardware := find_hardware(device), BraketLocal):
-        head = _local_head(hardware, openqasm, weights, cast(Entangler, entangler), shots, seed)
+        head = _local_head(hardware, openqasm, weights, cast(Entangler, entangler), shots, seed, cz_folds)
     else:
         head = _aws_head(device, hardware, openqasm, shots, seed, braket)
+    if cz_folds != 1 and not isinstance(head, DensityMatrixHead | BraketLocalHead):
+        raise DeviceError(
+            f"`cz_folds` must be 1 on {head.name}, got {cz_folds}: only the local density matrices have noise to "
+            "scale, and the compiler of a quantum processor removes pairs of CZ gates. Use local_dm."
+        )
     if head.n_qubits != n_qubits:
         raise DeviceError(f"`n_qubits` must be the circuit's {head.n_qubits}, got {n_qubits}.")
     return head
@@ -101,10 +110,13 @@ def _local_head(
     entangler: Entangler,
     shots: int | None,
     seed: int | None,
+    cz_folds: int,
 ) -> BraketLocalHead | DensityMatrixHead:
     if hardware.simulator == "sqdr_dm":
-        return DensityMatrixHead(weights=weights, entangler=entangler, hardware=hardware, shots=shots, seed=seed)
-    return BraketLocalHead(openqasm, hardware, shots=shots, seed=seed)
+        return DensityMatrixHead(
+            weights=weights, entangler=entangler, hardware=hardware, shots=shots, seed=seed, cz_folds=cz_folds
+        )
+    return BraketLocalHead(openqasm, hardware, shots=shots, seed=seed, cz_folds=cz_folds)
 
 
 def _aws_head(

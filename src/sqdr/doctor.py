@@ -37,6 +37,7 @@ ENABLES = {
     "onnx": "Export the encoder and the whole classifier as ONNX, and run the encoder in ONNX Runtime.",
     "nir": "Export the encoder as NIR, which other spiking toolkits read.",
     "plan": "Map the circuit to a device's connectivity and native gates in `sqdr plan`.",
+    "mitigation": "Extrapolate <Z> to zero noise with mitiq (GPL-3.0).",
     "results": "Write result rows as Parquet and draw the figures of a report.",
 }
 

@@ -24,6 +24,7 @@ EXTRA_OF_MODULE = {
     "nir": "nir",
     "pennylane": "braket",
     "qiskit": "plan",
+    "mitiq": "mitigation",
 }
 
 
