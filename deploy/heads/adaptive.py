@@ -107,12 +107,13 @@ class AdaptiveHead(HeadWrapper):
 
     def expectations(self, angles: Floats) -> Floats:
         """Return <Z> (N, n_qubits) from each image's own number of shots; see `sqdr.backends.HeadBackend`."""
-        counts = self._sampler.sample(angles, self._rounds[0])
+        array = np.asarray(angles)
+        counts = self._sampler.sample(array, self._rounds[0])
         undecided = np.flatnonzero(~self._is_decided(counts))
         for part, (before, shots) in enumerate(zip(self._rounds, self._rounds[1:], strict=False), start=1):
             if len(undecided) == 0:
                 break
-            counts = counts.add_at(undecided, self._sampler.sample(angles[undecided], shots - before, part))
+            counts = counts.add_at(undecided, self._sampler.sample(array[undecided], shots - before, part))
             undecided = undecided[~self._is_decided(counts[undecided])]
         self._shots.append(counts.shots)
         self._n_undecided += len(undecided)

@@ -10,7 +10,7 @@ from sqdr.errors import BundleError, ShapeError
 from sqdr.openqasm import to_openqasm
 from sqdr.specification import HeadSpec
 
-__all__ = ["MAX_HEAD_BYTES", "HeadParameters", "circuit_text", "counts_to_angles", "readout"]
+__all__ = ["MAX_HEAD_BYTES", "HeadParameters", "circuit_text", "counts_to_angles", "readout", "readout_matrix"]
 
 # The largest head that a specification allows, 1,024 qubits read out into 1,000 classes, takes 8.3 MB.
 MAX_HEAD_BYTES = 16 << 20
@@ -127,3 +127,10 @@ def readout(expectations: NDArray[np.float64], parameters: HeadParameters, spec:
     if parameters.readout_weight is None or parameters.readout_bias is None:
         return expectations[:, : spec.n_classes]
     return expectations @ parameters.readout_weight.T + parameters.readout_bias
+
+
+def readout_matrix(parameters: HeadParameters, spec: HeadSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return weight (K, n_qubits) and bias (K,) of `readout`; without a readout, logit k is <Z_k>."""
+    if parameters.readout_weight is None or parameters.readout_bias is None:
+        return np.eye(spec.n_classes, spec.n_qubits), np.zeros(spec.n_classes)
+    return parameters.readout_weight, parameters.readout_bias

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from sqdr.errors import BundleError, ShapeError
-from sqdr.head import MAX_HEAD_BYTES, MAX_HEADER_BYTES, HeadParameters, counts_to_angles, readout
+from sqdr.head import MAX_HEAD_BYTES, MAX_HEADER_BYTES, HeadParameters, counts_to_angles, readout, readout_matrix
 from sqdr.specification import HeadSpec
 
 SPEC = HeadSpec(n_qubits=3, n_blocks=2, n_classes=4, features_per_qubit=3)
@@ -205,3 +205,13 @@ def test_readout_without_a_layer_is_the_first_expectations() -> None:
     spec = HeadSpec(n_qubits=5, n_classes=2, has_readout=False)
     expectations = np.random.default_rng(1).uniform(-1, 1, (3, 5))
     assert (readout(expectations, parameters(spec), spec) == expectations[:, :2]).all()
+
+
+@pytest.mark.parametrize("has_readout", [True, False])
+def test_readout_matrix_gives_the_logits_of_readout(has_readout: bool) -> None:
+    spec = HeadSpec(n_qubits=5, n_classes=3, has_readout=has_readout)
+    found = parameters(spec)
+    weight, bias = readout_matrix(found, spec)
+    expectations = np.random.default_rng(1).uniform(-1, 1, (4, 5))
+    # the same products and sums, once with zeros in them
+    np.testing.assert_allclose(expectations @ weight.T + bias, readout(expectations, found, spec), rtol=0, atol=1e-14)
