@@ -14,6 +14,7 @@ from sqdr.deploy.fakes import FakeBraket
 
 pytest_plugins = ["sqdr.deploy.fakes.pytest_plugin"]
 
+N_POINTS = 60  # of each device, evenly over all steps
 CHILD = Path(__file__).parents[2] / "support" / "braket_kill_child.py"
 
 
@@ -62,9 +63,8 @@ def test_killed_at_any_step_and_resumed_pays_for_nothing_twice(
         assert runs.run(tmp_path / "whole.sqlite", None) == "done"
         n_tasks, n_steps = len(fake.tasks), runs.result()["n_steps"]
         assert n_tasks == (6 if device == "tasks" else 3)
-        # every other step where there are many: all are reached by one of the two devices
-        points = range(0, n_steps, 3 if device == "tasks" else 2)
-        assert len(points) >= 60
+        points = range(0, n_steps, n_steps // N_POINTS)
+        assert len(points) >= N_POINTS
         for point in points:
             journal, before = tmp_path / f"killed-{point}.sqlite", len(fake.tasks)
             fake.outcomes = [("COMPLETED", ""), ("FAILED", "cold")]
