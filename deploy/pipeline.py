@@ -18,8 +18,10 @@ from sqdr.bundle import Bundle
 from sqdr.coding import check_images, encode_images
 from sqdr.deploy.braket.options import BraketOptions
 from sqdr.deploy.bridge import Bridge, Passed, StageTimes
-from sqdr.deploy.heads.braket_aws import BraketAwsHead
-from sqdr.deploy.heads.devices import open_head
+from sqdr.deploy.heads.compose import ComposedHead, Spending, compose
+from sqdr.deploy.heads.devices import known_hardware, open_head
+from sqdr.deploy.heads.statevector import NAME as STATEVECTOR
+from sqdr.deploy.plan.cost import usd_per_image
 from sqdr.errors import BackendError, ConfigError, NotEqualError
 from sqdr.golden_check import check_golden_spikes
 from sqdr.head import counts_to_angles, readout
@@ -72,10 +74,11 @@ class Pipeline:
         seconds: busy time of each stage in the last `predict` or `stream`.
     """
 
-    def __init__(self, bundle: Bundle, encoder: EncoderBackend, head: HeadBackend) -> None:
+    def __init__(self, bundle: Bundle, encoder: EncoderBackend, head: HeadBackend | ComposedHead) -> None:
         self.bundle = bundle
         self.encoder = encoder
-        self.head = head
+        self._composed = head if isinstance(head, ComposedHead) else ComposedHead(head)
+        self.head = self._composed.head
         self.seconds = StageTimes()
         self._parameters = bundle.head_parameters()
         self._stack = contextlib.ExitStack()
@@ -100,6 +103,10 @@ class Pipeline:
         """End both backends; safe to call twice."""
         self._is_open = False
         self._stack.close()
+
+    def spending_summary(self) -> dict[str, Any]:
+        """Return what adaptive shots, routing and mitigation did and cost, by name; empty without them."""
+        return self._composed.summary()
 
     @property
     def takes_all_at_once(self) -> bool:
@@ -241,6 +248,7 @@ def open_bundle(
     device: str = "local:braket-sv",
     shots: int | None = None,
     seed: int | None = None,
+    spending: Spending | None = None,
     journal: str | Path | None = None,
     braket: Callable[[Bundle], BraketOptions] | None = None,
     **encoder_options: Any,
@@ -256,6 +264,7 @@ def open_bundle(
         shots: per circuit; 0 for exact expectations where the device has them. None means 0 on a free
             device; a device that may cost money needs a number.
         seed: of sampling, where the device takes one.
+        spending: adaptive shots, routing and mitigation; None for none.
         journal: the file that keeps what was submitted to Amazon Braket and paid for; needed there, see
             `sqdr.deploy.braket.journal`.
         braket: makes all options of a run on Amazon Braket from the opened bundle, instead of ``journal``.
@@ -277,25 +286,41 @@ def open_bundle(
             options: BraketOptions | None = BraketOptions(journal=place, model=model_id(bundle))
         else:
             options = None if braket is None else braket(bundle)
-        head = open_head(
-            device,
-            openqasm=bundle.circuit(),
-            weights=bundle.head_parameters().weights,
-            entangler=head_spec.entangler,
-            n_qubits=head_spec.n_qubits,
-            shots=int(shots) if shots else None,
-            seed=seed,
-            braket=options,
+        parameters, text = bundle.head_parameters(), bundle.circuit()
+
+        def open_device(name: str, n_shots: int | None, cz_folds: int = 1) -> HeadBackend:
+            return open_head(
+                name,
+                openqasm=text,
+                weights=parameters.weights,
+                entangler=head_spec.entangler,
+                n_qubits=head_spec.n_qubits,
+                shots=n_shots,
+                seed=seed if name == device else None,
+                braket=options,
+                cz_folds=cz_folds,
+            )
+
+        n_shots = int(shots) if shots else None
+        composed = compose(
+            lambda folds: open_device(device, n_shots, folds),
+            spending or Spending(),
+            parameters=parameters,
+            spec=head_spec,
+            shots=n_shots,
+            open_free=lambda: open_device(STATEVECTOR, None),
+            usd_per_image=usd_per_image(known_hardware(device), n_shots or 0),
         )
+        head = composed.head
         if head.is_paid and shots is None:
             raise ConfigError(
                 f"device '{head.name}' may cost money for every circuit: say how many `shots` each image takes "
                 "(0 for exact, on a simulator)."
             )
-        if head.is_paid and options is None and isinstance(head, BraketAwsHead):
+        if head.is_paid and options is None:
             raise ConfigError(
                 f"device '{head.name}' may cost money: name a `journal` file, which keeps what was paid for."
             )
         started = load_plugin("sqdr.encoders", encoder).from_bundle(bundle, **encoder_options)
         stack.pop_all()
-    return Pipeline(bundle, started, head)
+    return Pipeline(bundle, started, composed)

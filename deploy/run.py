@@ -11,10 +11,11 @@ import numpy as np
 from sqdr.bundle import Bundle
 from sqdr.data import Images
 from sqdr.deploy.braket.options import BraketOptions
+from sqdr.deploy.heads.adaptive import FIRST_SHOTS
 from sqdr.deploy.inputs import read_input
 from sqdr.deploy.pipeline import Pipeline, Prediction, model_id, open_bundle
 from sqdr.deploy.plan.cost import parse_budget
-from sqdr.deploy.plan.planner import check_run_budget
+from sqdr.deploy.plan.planner import check_run_budget, n_extra_circuits
 from sqdr.deploy.results import check_no_results, confusion_matrix, draw_confusion, open_results
 from sqdr.deploy.run_request import RunRequest, read_request, write_request
 from sqdr.errors import ConfigError, DataError
@@ -68,7 +69,7 @@ def run_bundle(
         options["data_root"] = str(options["data_root"])
     request = parse(RunRequest, {"bundle": str(bundle), "source": source, **options}, "run")
     check_no_results(Path(out), overwrite=overwrite)
-    return _run(request, Path(out), progress, on_interrupt)
+    return _run(request, Path(out), progress, on_interrupt, is_resumed=False)
 
 
 def resume_run(
@@ -98,11 +99,16 @@ def resume_run(
     earlier = read_request(Path(out)).model_dump()
     changes["budget_usd"] = parse_budget(changes.get("budget_usd"))
     wanted = {name: value for name, value in changes.items() if value is not None}
-    return _run(parse(RunRequest, {**earlier, **wanted}, "run"), Path(out), progress, on_interrupt)
+    return _run(parse(RunRequest, {**earlier, **wanted}, "run"), Path(out), progress, on_interrupt, is_resumed=True)
 
 
 def _run(
-    request: RunRequest, out: Path, progress: Progress | None, on_interrupt: Callable[[int], bool] | None
+    request: RunRequest,
+    out: Path,
+    progress: Progress | None,
+    on_interrupt: Callable[[int], bool] | None,
+    *,
+    is_resumed: bool,
 ) -> dict[str, Any]:
     tell = progress or (lambda done, total, what: None)
     pipeline = open_bundle(
@@ -111,15 +117,14 @@ def _run(
         device=request.device,
         shots=request.shots,
         seed=request.seed,
+        spending=request.spending,
         braket=lambda bundle: _braket_options(request, bundle, out, tell, on_interrupt),
         **_encoder_options(request),
     )
     with pipeline.bundle:
         images = _images(request, pipeline.bundle)
-        if request.budget_usd is not None:
-            check_run_budget(
-                request.device, shots=request.shots or 0, n_images=len(images), budget_usd=request.budget_usd
-            )
+        if request.budget_usd is not None and not is_resumed:
+            _check_budget(request, len(images))
         # the backends start first: if one fails, earlier results are still there
         with pipeline:
             with storage_errors(out):
@@ -135,6 +140,23 @@ def _run(
                 summary = _summary(request, pipeline, len(images), accuracy, out)
                 writer.finish(summary)
     return summary
+
+
+def _check_budget(request: RunRequest, n_images: int) -> None:
+    """Refuse before any call what is sure to be over the budget; the runner holds it against the journal later."""
+    shots = request.shots or 0
+    n_sure = n_images if request.spending.is_predictable else 1
+    extra = n_extra_circuits(
+        request.device, shots, has_canary=request.has_canary, is_mitigated=request.is_readout_mitigated
+    )
+    check_run_budget(
+        request.device,
+        shots=shots if not request.is_adaptive else min(shots, FIRST_SHOTS),
+        n_images=n_sure,
+        budget_usd=request.budget_usd,
+        n_extra_circuits_per_task=extra,
+        has_program_sets=request.has_program_sets,
+    )
 
 
 def _absolute(request: RunRequest) -> RunRequest:
@@ -203,6 +225,7 @@ def _summary(
         "n_circuits": report.n_circuits,
         "n_shots": report.n_shots,
         "cost_usd": None if report.cost_usd is None else str(report.cost_usd),
+        "spending": pipeline.spending_summary(),
         "seconds": {name: round(value, 3) for name, value in asdict(pipeline.seconds).items()},
         "results": str(out / f"results.{request.form}"),
     }

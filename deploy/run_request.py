@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from sqdr.deploy.heads.adaptive import ERROR_RATE
+from sqdr.deploy.heads.compose import Spending
+from sqdr.deploy.heads.zero_noise import Extrapolation
 from sqdr.errors import ConfigError, StorageError
 from sqdr.hw_configs.schema import Money
 from sqdr.storage import write_atomically
@@ -34,6 +37,8 @@ class RunRequest(StrictModel):
         n_threads: of an encoder that takes them, 0 for all cores; None for its own choice.
         budget_usd: the most that the journal's tasks may cost together, estimated.
         journal: of a device on Amazon Braket; None for ``journal.sqlite`` beside the results.
+        is_adaptive, error_rate, route_margin, route_check, is_readout_mitigated, zero_noise: how shots are spent, see
+            `sqdr.deploy.heads.compose.Spending`.
         has_program_sets: pack circuits into program sets where the device takes them.
         has_canary: run a circuit with a known answer in every program set, or before the other tasks.
         may_wait: submit although the device is outside its execution windows.
@@ -54,10 +59,28 @@ class RunRequest(StrictModel):
     n_threads: int | None = Field(default=None, strict=True, ge=0)
     budget_usd: Money | None = None
     journal: str | None = None
+    is_adaptive: bool = False
+    error_rate: float = Field(default=ERROR_RATE, gt=0, lt=1)
+    route_margin: float | None = Field(default=None, ge=0, le=1)
+    route_check: int = Field(default=0, strict=True, ge=0)
+    is_readout_mitigated: bool = False
+    zero_noise: Extrapolation | None = None
     has_program_sets: bool = True
     has_canary: bool = True
     may_wait: bool = False
     max_in_flight: int = Field(default=10, strict=True, ge=1)
+
+    @property
+    def spending(self) -> Spending:
+        """How shots are spent."""
+        return Spending(
+            is_adaptive=self.is_adaptive,
+            error_rate=self.error_rate,
+            route_margin=self.route_margin,
+            route_check=self.route_check,
+            is_readout_mitigated=self.is_readout_mitigated,
+            zero_noise=self.zero_noise,
+        )
 
 
 def write_request(folder: Path, request: RunRequest) -> None:

@@ -28,7 +28,7 @@ from sqdr.hw_configs import (
 )
 from sqdr.hw_configs.loader import own_by_arn, own_file, packaged_by_arn, packaged_hardware
 
-__all__ = ["find_hardware", "list_devices", "open_head"]
+__all__ = ["find_hardware", "known_hardware", "list_devices", "open_head"]
 
 LOCAL = {"local:braket-sv": "braket_local_sv", "local:braket-dm": "braket_local_dm"}
 PENNYLANE = "pennylane:"
@@ -157,6 +157,17 @@ def find_hardware(device: str) -> BraketLocal | BraketQpu | BraketSimulator | No
     if isinstance(hardware, BraketLocal | BraketQpu | BraketSimulator):
         return hardware
     raise DeviceError(f"device '{device}' is a {hardware.kind} chip, not a quantum device. {_known()}")
+
+
+def known_hardware(device: str) -> BraketLocal | BraketQpu | BraketSimulator | None:
+    """Return the hardware file behind any device string; None where there is none: NumPy, PennyLane, an unknown ARN.
+
+    Raises:
+        DeviceError: no such device, or a chip that runs no circuits.
+        ConfigError: its hardware file breaks a rule.
+    """
+    is_ours = device in (STATEVECTOR, DENSITY_MATRIX) or device.startswith(PENNYLANE)
+    return None if is_ours else find_hardware(device)
 
 
 def _by_arn(arn: str) -> BraketQpu | BraketSimulator | None:

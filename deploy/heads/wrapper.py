@@ -1,7 +1,11 @@
 """What heads that wrap a head share: they are opened and closed with it, and its bill is theirs."""
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sqdr.backends import Accuracy, HeadBackend, HeadReport
 
@@ -18,6 +22,12 @@ class HeadWrapper:
         self.accuracy: Accuracy = accuracy
         self.is_paid = inner.is_paid
         self._inner = inner
+
+    def name_samples(self, angles: NDArray[np.float64], sample_ids: Sequence[str]) -> None:
+        """Tell the head inside, if it wants to know, which image each row of angles (N, n_qubits, 3) is of."""
+        tell = getattr(self._inner, "name_samples", None)
+        if tell is not None:
+            tell(angles, sample_ids)
 
     def report(self) -> HeadReport:
         """Return circuits, shots and cost so far."""

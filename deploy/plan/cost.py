@@ -11,7 +11,7 @@ from sqdr.hw_configs import BraketLocal, BraketQpu, BraketSimulator
 from sqdr.hw_configs.figures import UNKNOWN, Money, OptionalFigure
 from sqdr.money import dollars
 
-__all__ = ["check_budget", "estimate", "n_program_sets", "parse_budget"]
+__all__ = ["check_budget", "estimate", "usd_per_image", "n_program_sets", "parse_budget"]
 
 Hardware = BraketLocal | BraketQpu | BraketSimulator
 # More digits than any product of a price with images and shots has: nothing is rounded.
@@ -85,24 +85,34 @@ def estimate(hardware: Hardware, n_circuits: int, shots: int, n_extra_circuits_p
         )
 
 
+def usd_per_image(hardware: Hardware | None, shots: int) -> Decimal | None:
+    """Return what one of many images costs, with its share of a program set's fee; None if it is not known."""
+    if hardware is None or (isinstance(hardware, BraketQpu) and shots < 1):
+        return None
+    sets = hardware.program_sets if isinstance(hardware, BraketQpu) else None
+    n_images = 1 if sets is None else max(1, sets.capacity(shots))
+    cost = estimate(hardware, n_images, shots).run_usd
+    return None if cost is None else cost / n_images
+
+
 def check_budget(
     hardware: Hardware | None, cost: CostEstimate, budget_usd: Decimal | None, n_circuits: int, shots: int
 ) -> None:
-    """Refuse a run whose tasks cost more than the budget.
+    """Refuse a run that costs more than the budget.
 
     Raises:
-        BudgetError: they do; the message says what would fit.
+        BudgetError: it does; the message says what would fit.
         ConfigError: there is a budget, and the cost is not known.
     """
     if budget_usd is None:
         return
-    if cost.tasks_usd is None:
+    if cost.run_usd is None:
         raise ConfigError("`budget` needs a device whose prices are known. Write a hardware file with its prices.")
-    if cost.tasks_usd <= budget_usd:
+    if cost.run_usd <= budget_usd:
         return
     least = "at least " if cost.is_minimum else ""
     raise BudgetError(
-        f"the estimate of {least}{dollars(cost.tasks_usd)} is over the budget of {dollars(budget_usd)}. Nothing was "
+        f"the estimate of {least}{dollars(cost.run_usd)} is over the budget of {dollars(budget_usd)}. Nothing was "
         f"submitted. {_what_fits(hardware, budget_usd, n_circuits, shots)}"
     )
 
@@ -117,13 +127,16 @@ def _what_fits(hardware: Hardware | None, budget_usd: Decimal, n_circuits: int, 
         assert isinstance(hardware, BraketQpu)  # nothing else costs anything
         per_task, per_shot = hardware.prices.per_task_usd.value, hardware.prices.per_shot_usd.value
         assert per_task is not None and per_shot is not None  # the cost is known
-        n_images = budget_usd // (per_task + shots * per_shot)
-        parts = [f"{n_images} images of {shots} shots"] if n_images else []
-        left_for_shots = budget_usd - n_circuits * per_task
+        sets = hardware.program_sets
+        n_tasks = n_circuits if sets is None else -(-n_circuits // max(1, sets.capacity(shots)))
+        # of a program set, an image's share of the fee
+        n_images = int(budget_usd / (per_task * n_tasks / n_circuits + shots * per_shot))
+        parts = [f"about {n_images} images of {shots} shots"] if n_images else []
+        left_for_shots = budget_usd - n_tasks * per_task
         if per_shot and left_for_shots > 0:
             fitting = left_for_shots // (n_circuits * per_shot)
             if fitting >= hardware.shot_range.start:
-                parts.append(f"{n_circuits} images of {fitting} shots")
+                parts.append(f"{n_circuits} images of about {fitting} shots")
     return (
         f"Within it: {' or '.join(parts)}." if parts else "Not one image fits within it: raise it or take fewer shots."
     )

@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from sqdr.bundle import Bundle
 from sqdr.circuit import Entangler
+from sqdr.deploy.braket.capabilities import DeviceFacts
+from sqdr.deploy.braket.service import BraketService
 from sqdr.deploy.heads.base import check_limits
-from sqdr.deploy.heads.devices import ARN, PENNYLANE, find_hardware
+from sqdr.deploy.heads.density_matrix import NAME as DENSITY_MATRIX
+from sqdr.deploy.heads.devices import ARN, known_hardware
 from sqdr.deploy.heads.statevector import NAME as STATEVECTOR
 from sqdr.deploy.heads.statevector import StatevectorHead
 from sqdr.deploy.inputs import read_input
-from sqdr.deploy.pipeline import open_bundle
 from sqdr.deploy.plan.agreement import measure_agreement, n_drawn
 from sqdr.deploy.plan.cost import check_budget, estimate, n_program_sets, parse_budget
 from sqdr.deploy.plan.lattice import ring_warning
@@ -27,11 +29,11 @@ from sqdr.hw_configs.prices import ProgramSets
 from sqdr.hw_configs.schema import ARN_PATTERN
 from sqdr.specification import ModelSpec
 
-__all__ = ["check_run_budget", "plan_run"]
+__all__ = ["check_run_budget", "n_extra_circuits", "plan_run"]
 
 Hardware = BraketLocal | BraketQpu | BraketSimulator
 MAX_IMAGES = 10**9
-FREE = (STATEVECTOR, "pennylane:default.", "pennylane:lightning.")
+FREE = (STATEVECTOR, DENSITY_MATRIX, "pennylane:default.", "pennylane:lightning.")
 ASK = "ask the service"
 STORED = "validation images in the bundle"
 
@@ -46,6 +48,7 @@ def plan_run(
     source: str | None = None,
     data_root: Path | None = None,
     n_extra_circuits_per_task: int = 0,
+    is_live: bool = False,
 ) -> Plan:
     """Return what classifying ``n_images`` images on a device takes. Submits nothing, needs no credentials.
 
@@ -59,8 +62,10 @@ def plan_run(
             validation samples that the bundle holds.
         data_root: where data sets are.
         n_extra_circuits_per_task: circuits beside the images', see `sqdr.deploy.plan.cost.estimate`.
+        is_live: ask the service for queue, windows and status, which needs credentials; still submits nothing.
 
     Raises:
+        CredentialsError, BackendError: the service was asked and did not answer.
         DeviceError: the device is unknown, or cannot run this circuit or these shots.
         ConfigError: a number is out of range, or the budget is no money.
         BudgetError: the estimate is over the budget.
@@ -74,12 +79,13 @@ def plan_run(
         spec, parameters = opened.manifest.model, opened.head_parameters()
         stored = opened.validation() if source is None else None
     head = spec.head
-    hardware = _hardware(device)
+    hardware = known_hardware(device)
     if device == STATEVECTOR:
         StatevectorHead(weights=parameters.weights, entangler=head.entangler, shots=shots or None)
     _check_hardware(device, hardware, head.n_qubits, shots)
     cost = _cost(device, hardware, n_images, shots, n_extra_circuits_per_task)
     check_budget(hardware, cost, budget, n_images, shots)
+    facts = _ask(device, hardware) if is_live else None
     mapping, notes = _mapping(hardware, head.n_qubits, head.n_blocks, head.entangler)
     n_circuits = n_images + n_extra_circuits_per_task
     plan = Plan(
@@ -94,13 +100,15 @@ def plan_run(
         n_shots=n_circuits * shots,
         cost=cost,
         budget_usd=budget,
-        queue=_from_service(hardware),
-        execution_window=_from_service(hardware),
+        queue=facts.queue if facts else _from_service(hardware),
+        execution_window=f"{facts.windows} UTC, {_now(facts)}" if facts else _from_service(hardware),
         mapping=mapping,
         warnings=_warnings(hardware, head.n_qubits, head.entangler),
         notes=(*notes, *_cost_notes(cost, hardware, shots)),
     )
     if source is not None:
+        from sqdr.deploy.pipeline import open_bundle  # which prices routing by this package
+
         n_most = min(n_images, n_drawn(head.n_qubits))
         images = read_input(source, spec.encoder.input_shape, data_root)[:n_most]
         with open_bundle(bundle, encoder="integer", device=STATEVECTOR, shots=0) as pipeline:
@@ -114,15 +122,40 @@ def plan_run(
     return _with_accuracy(plan, STORED, stored.counts[chosen], stored.labels[chosen], spec, parameters)
 
 
-def check_run_budget(device: str, *, shots: int, n_images: int, budget_usd: Any) -> None:
+def n_extra_circuits(device: str, shots: int, *, has_canary: bool, is_mitigated: bool) -> int:
+    """Return how many circuits a run adds to the images': a canary on Amazon Braket, and readout calibration."""
+    is_paid = isinstance(known_hardware(device), BraketQpu | BraketSimulator) or device.startswith(ARN)
+    return (1 if has_canary and is_paid and shots else 0) + (2 if is_mitigated else 0)
+
+
+def check_run_budget(
+    device: str,
+    *,
+    shots: int,
+    n_images: int,
+    budget_usd: Any,
+    n_extra_circuits_per_task: int = 0,
+    has_program_sets: bool = True,
+) -> None:
     """Refuse a run whose estimate is over the budget.
+
+    Args:
+        device: as of `plan_run`.
+        shots: of each circuit; 0 for exact.
+        n_images: one circuit each.
+        budget_usd: an amount of money.
+        n_extra_circuits_per_task: see `sqdr.deploy.plan.cost.estimate`.
+        has_program_sets: pack circuits where the device takes it.
 
     Raises:
         BudgetError: it is; the message says what would fit.
         ConfigError: the budget is no money, or the device's prices are not known.
     """
-    hardware = _hardware(device)
-    check_budget(hardware, _cost(device, hardware, n_images, shots), parse_budget(budget_usd), n_images, shots)
+    hardware = known_hardware(device)
+    cost = _cost(device, hardware, n_images, shots, n_extra_circuits_per_task)
+    if not has_program_sets:
+        cost = cost.model_copy(update={"program_sets_usd": None})
+    check_budget(hardware, cost, parse_budget(budget_usd), n_images, shots)
 
 
 def _with_accuracy(
@@ -151,10 +184,6 @@ def _with_accuracy(
 def _check_count(name: str, value: Any, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_IMAGES:
         raise ConfigError(f"`{name}` must be a whole number from {least} to {MAX_IMAGES}, got {value!r}.")
-
-
-def _hardware(device: str) -> Hardware | None:
-    return None if device == STATEVECTOR or device.startswith(PENNYLANE) else find_hardware(device)
 
 
 def _check_hardware(device: str, hardware: Hardware | None, n_qubits: int, shots: int) -> None:
@@ -191,6 +220,15 @@ def _mapping(
     return (None, [made]) if isinstance(made, str) else (made, [])
 
 
+def _ask(device: str, hardware: Hardware | None) -> DeviceFacts | None:
+    arn = hardware.arn if isinstance(hardware, BraketQpu | BraketSimulator) else device
+    return BraketService(arn).connect() if arn.startswith(ARN) else None
+
+
+def _now(facts: DeviceFacts) -> str:
+    return facts.status if facts.status != "ONLINE" else "open now" if facts.is_open else "closed now"
+
+
 def _from_service(hardware: Hardware | None) -> str:
     return "none, runs here" if isinstance(hardware, BraketLocal) else ASK
 
@@ -220,4 +258,4 @@ def _program_set_note(program_sets: ProgramSets, shots: int) -> str:
     n_circuits = program_sets.capacity(shots)
     if n_circuits == 0:
         return f"no program sets: one circuit of {shots:,} shots is over the total shots of a set"
-    return f"a program set holds {n_circuits:,} circuits of {shots:,} shots; a budget is held against the cost as tasks"
+    return f"a program set holds {n_circuits:,} circuits of {shots:,} shots"

@@ -19,7 +19,7 @@ class CostEstimate(StrictModel):
     """An estimate in USD; None where it is not known.
 
     Args:
-        tasks_usd: every circuit a task of its own, which is what `sqdr run` submits.
+        tasks_usd: every circuit a task of its own, which `sqdr run --tasks` submits.
         program_sets_usd: as few program sets as hold the circuits; None where the device takes none.
         is_minimum: the device bills by time, and this is the minimum that it bills for each task.
         prices: of the hardware file.
@@ -29,6 +29,11 @@ class CostEstimate(StrictModel):
     program_sets_usd: Decimal | None = None
     is_minimum: bool = False
     prices: tuple[PriceSource, ...] = ()
+
+    @property
+    def run_usd(self) -> Decimal | None:
+        """What `sqdr run` submits: program sets where the device takes them, else tasks."""
+        return self.tasks_usd if self.program_sets_usd is None else self.program_sets_usd
 
 
 class Mapping(StrictModel):

@@ -32,10 +32,16 @@ def plan(
             help="Images to measure accuracy against shots on, such as digits:test; by default the bundle's own.",
         ),
     ] = None,
-    extra_circuits: Annotated[
-        int,
-        typer.Option(help="Circuits beside the images' in every program set: 1 canary, 2 more to calibrate readout."),
-    ] = 0,
+    canary: Annotated[
+        bool, typer.Option(help="Count the canary circuit in every program set, or before the other tasks.")
+    ] = True,
+    mitigate_readout: Annotated[
+        bool, typer.Option("--mitigate-readout", help="Count two calibration circuits.")
+    ] = False,
+    ask: Annotated[
+        bool,
+        typer.Option("--ask", help="Ask the service for queue and windows; needs credentials, submits nothing."),
+    ] = False,
     data_root: DataRootOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -44,6 +50,7 @@ def plan(
     Example: sqdr plan digits.sqdr --device braket_iqm_garnet --shots 100 --images 1000 --budget 200
     """
     from sqdr.deploy.plan import plan_run
+    from sqdr.deploy.plan.planner import n_extra_circuits
 
     made = plan_run(
         bundle,
@@ -53,7 +60,8 @@ def plan(
         budget_usd=budget,
         source=source,
         data_root=data_root,
-        n_extra_circuits_per_task=extra_circuits,
+        n_extra_circuits_per_task=n_extra_circuits(device, shots, has_canary=canary, is_mitigated=mitigate_readout),
+        is_live=ask,
     )
     if json_output:
         emit_json(made.model_dump(mode="json"))

@@ -23,6 +23,7 @@ from sqdr.errors import ConfigError
 
 __all__ = ["OnInterrupt", "ResultFormat", "run"]
 
+SPEND = "Shots and noise"
 PAID = "Amazon Braket"
 
 
@@ -31,6 +32,13 @@ class ResultFormat(str, Enum):
 
     JSONL = "jsonl"
     PARQUET = "parquet"
+
+
+class ZeroNoise(str, Enum):
+    """How <Z> is extrapolated."""
+
+    LINEAR = "linear"
+    RICHARDSON = "richardson"
 
 
 class OnInterrupt(str, Enum):
@@ -73,6 +81,33 @@ def run(
     data_root: DataRootOption = None,
     overwrite: OverwriteOption = False,
     json_output: JsonOption = False,
+    adaptive: Annotated[
+        bool,
+        typer.Option(
+            "--adaptive", help="More shots for an image only while its class is undecided.", rich_help_panel=SPEND
+        ),
+    ] = False,
+    route: Annotated[
+        str | None,
+        typer.Option(
+            help="margin=0.5: images whose two largest exact probabilities differ by at least 0.5 stay on local:sv.",
+            rich_help_panel=SPEND,
+        ),
+    ] = None,
+    route_check: Annotated[
+        int,
+        typer.Option(help="Send N certain images as well, to see what routing loses.", min=0, rich_help_panel=SPEND),
+    ] = 0,
+    mitigate_readout: Annotated[
+        bool,
+        typer.Option(
+            "--mitigate-readout", help="Correct readout errors by two calibration circuits.", rich_help_panel=SPEND
+        ),
+    ] = False,
+    zero_noise: Annotated[
+        ZeroNoise | None,
+        typer.Option(help="Extrapolate to no CZ noise; on a noisy simulator only.", rich_help_panel=SPEND),
+    ] = None,
     budget: BudgetOption = None,
     journal: Annotated[
         Path | None,
@@ -148,6 +183,11 @@ def run(
                 n_threads=threads,
                 data_root=data_root,
                 journal=None if journal is None else str(journal),
+                is_adaptive=adaptive,
+                route_margin=_margin(route),
+                route_check=route_check,
+                is_readout_mitigated=mitigate_readout,
+                zero_noise=None if zero_noise is None else zero_noise.value,
                 overwrite=overwrite,
                 progress=progress,
                 on_interrupt=ask,
@@ -157,6 +197,23 @@ def run(
         emit_json(summary)
         return
     output().print(table_of(str(out or resume), _rows(summary)))
+
+
+def _margin(route: str | None) -> float | None:
+    """Return the number in ``margin=0.5``.
+
+    Raises:
+        ConfigError: it is no such text.
+    """
+    if route is None:
+        return None
+    name, _, value = route.partition("=")
+    try:
+        if name != "margin":
+            raise ValueError
+        return float(value)
+    except ValueError:
+        raise ConfigError(f"`--route` must be such as margin=0.5, got {route[:40]!r}.") from None
 
 
 def _missing(bundle: Path | None, source: str | None, out: Path | None) -> str:
@@ -189,6 +246,29 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("device", f"{summary['device']} ({summary['head_kind']})"),
         ("shots per image", str(summary["shots"] or "exact")),
         ("cost estimate", "unknown" if summary["cost_usd"] is None else f"${summary['cost_usd']}"),
+        *_spending_rows(summary["spending"]),
         ("seconds encoder / head / wall", f"{seconds['encoder']:.1f} / {seconds['head']:.1f} / {seconds['total']:.1f}"),
         ("results", summary["results"]),
     ]
+
+
+def _spending_rows(spending: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    if adaptive := spending.get("adaptive"):
+        mean = adaptive["n_shots"] / max(1, adaptive["n_images"])
+        rows.append(("adaptive: mean shots per image", f"{mean:.0f} of {adaptive['rounds'][-1]}"))
+        rows.append(("adaptive: still undecided", f"{adaptive['n_undecided']} of {adaptive['n_images']}"))
+    if mitigation := spending.get("readout_mitigation"):
+        rows.append(("readout mitigation: extra shots", f"{mitigation['n_shots']:,}"))
+        rows.append(("readout mitigation: mean change of <Z>", f"{mitigation['mean_shift']:.3f}"))
+    if zero := spending.get("zero_noise"):
+        extra = zero["extra"]
+        rows.append(("zero noise: extra circuits / shots", f"{extra['n_circuits']} / {extra['n_shots']}"))
+        rows.append(("zero noise: shot noise times", f"{zero['noise_gain']:.2f}"))
+    if routing := spending.get("routing"):
+        rows.append(("routed to the device", f"{routing['n_routed']} of {routing['n_images']}"))
+        rows.append(("routing: class changed there", f"{routing['n_changed']} of {routing['n_routed']}"))
+        saved, lost = routing["saved_usd"], routing["agreement_lost"]
+        rows.append(("routing: dollars saved", "unknown" if saved is None else f"${saved}"))
+        rows.append(("routing: agreement lost", "not checked (--route-check)" if lost is None else f"{lost:.4f}"))
+    return rows
