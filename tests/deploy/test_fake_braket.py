@@ -1,8 +1,10 @@
 """The fake Braket service, as the real SDK and boto3 see it."""
 
+import io
 import json
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -249,3 +251,15 @@ def test_fake_listens_on_loopback_only_and_stops() -> None:
             assert len(json.load(answer)["devices"]) == 3
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"{url}/devices", timeout=5)
+
+
+def test_s3_keeps_uploaded_files(fake: FakeBraket, tmp_path: Path) -> None:
+    import boto3
+    from braket.aws import AwsSession
+
+    (tmp_path / "file").write_bytes(bytes(range(256)) * 100)
+    AwsSession().upload_to_s3(str(tmp_path / "file"), "s3://some-bucket/folder/file")
+    boto3.client("s3").upload_fileobj(io.BytesIO(b"streamed"), "some-bucket", "streamed")
+    AwsSession().download_from_s3("s3://some-bucket/folder/file", str(tmp_path / "copy"))
+    assert (tmp_path / "copy").read_bytes() == (tmp_path / "file").read_bytes()
+    assert AwsSession().retrieve_s3_object_body("some-bucket", "streamed") == "streamed"

@@ -5,8 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from sqdr.deploy.fakes import FakeBraket
+from sqdr.deploy.fakes import FakeBraket, FakeClock
+from sqdr.deploy.fakes.braket.results import Job, run_job
+from sqdr.deploy.fakes.braket.simulation import ProgramRunner, Readout
 
 pytest_plugins = ["sqdr.deploy.fakes.pytest_plugin"]
 
@@ -202,3 +206,75 @@ def test_refused_program_set_lists_every_failure(fake_braket: FakeBraket) -> Non
             clientToken="uneven",
         )
     assert fake_braket.tasks == {}
+
+
+def _resolved(files: dict[str, bytes]) -> dict[str, Any]:
+    """Put a result by reference together, as the SDK does, into the form that is inline."""
+    document: dict[str, Any] = json.loads(files["results.json"])
+    del document["s3Location"]
+    document["taskMetadata"] = json.loads(files[document["taskMetadata"]])
+    for index, name in enumerate(document["programResults"]):
+        folder = name.removesuffix("/results.json")
+        result = json.loads(files[name])
+        result["source"] = json.loads(files[f"{folder}/{result['source']}"])
+        result["executableResults"] = [json.loads(files[f"{folder}/{path}"]) for path in result["executableResults"]]
+        document["programResults"][index] = result
+    return document
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    ups=st.lists(st.lists(st.booleans(), min_size=1, max_size=4), min_size=1, max_size=3),
+    shots=st.integers(1, 3),
+    failing=st.sets(st.integers(0, 11)),
+)
+def test_every_executable_keeps_its_place_in_both_forms(ups: list[list[bool]], shots: int, failing: set[int]) -> None:
+    programs = [{"source": SOURCE, "inputs": {"a": [np.pi if is_up else 0.0 for is_up in program]}} for program in ups]
+    flat = [is_up for program in ups for is_up in program]
+
+    def files(form: Any) -> dict[str, bytes]:
+        job = Job(
+            metadata={"id": "task", "deviceId": "device"},
+            action={"braketSchemaHeader": {"name": "braket.ir.openqasm.program_set"}, "programs": programs},
+            shots=shots * len(flat),
+            is_simulator=False,
+            failures=dict.fromkeys(failing, "cold"),
+            location=("bucket", "folder"),
+            form=form,
+            runner=ProgramRunner(np.random.default_rng(0), Readout()),
+        )
+        return run_job(job).files
+
+    (inline,) = files("inline").values()
+    document = json.loads(inline)
+    assert _resolved(files("by_reference")) == document
+    found = [result for program in document["programResults"] for result in program["executableResults"]]
+    assert len(found) == len(flat)
+    for number, (result, is_up) in enumerate(zip(found, flat, strict=True)):
+        if number in failing:
+            assert result["failureMetadata"]["failureReason"] == "cold"
+        else:
+            assert result["measurements"] == [[int(is_up), 1, 0]] * shots
+    n_failed = len(failing & set(range(len(flat))))
+    assert document["taskMetadata"]["totalFailedExecutables"] == n_failed
+    assert document["taskMetadata"]["successfulShots"] == shots * (len(flat) - n_failed)
+
+
+def test_device_that_drifts_with_the_clock(fake_braket: FakeBraket) -> None:
+    fake_braket.clock = clock = FakeClock()
+    start, rng = clock.now(), np.random.default_rng(2)
+
+    def drift(bits: Any) -> Any:
+        hours = (clock.now() - start).total_seconds() / 3600
+        return bits ^ (rng.random(bits.shape) < 0.1 * hours)
+
+    fake_braket.drift = drift
+    wrong = []
+    for _ in range(3):
+        (entry,) = _run(fake_braket, _program_set((0.0,)), shots=1000).result().entries[0].entries
+        wrong.append(float(np.mean(entry.measurements ^ np.array([0, 1, 0]))))
+        clock.advance(3600)
+    assert wrong[0] == 0
+    # 3,000 bits: 5 standard deviations
+    for found, rate in zip(wrong[1:], (0.1, 0.2), strict=True):
+        assert abs(found - rate) < 5 * np.sqrt(rate * (1 - rate) / 3000)
