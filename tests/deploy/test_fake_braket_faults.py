@@ -9,6 +9,7 @@ import pytest
 
 from sqdr.deploy.fakes import FakeBraket
 from sqdr.deploy.fakes.braket.faults import Kind, Operation
+from sqdr.errors import ConfigError
 
 pytest_plugins = ["sqdr.deploy.fakes.pytest_plugin"]
 
@@ -309,7 +310,7 @@ def test_match_picks_requests_by_text_or_by_function(fake: FakeBraket) -> None:
     ],
 )
 def test_fault_that_cannot_be_is_refused(fake: FakeBraket, arguments: Any, options: dict[str, Any], match: str) -> None:
-    with pytest.raises(ValueError, match=match):
+    with pytest.raises(ConfigError, match=match):
         fake.faults.add(*arguments, **options)
 
 

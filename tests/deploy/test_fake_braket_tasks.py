@@ -10,6 +10,7 @@ import pytest
 from sqdr.deploy.fakes import FakeBraket, FakeClock
 from sqdr.deploy.fakes.braket import Clock
 from sqdr.deploy.fakes.braket.clock import iso_time
+from sqdr.errors import ConfigError, DeviceError
 
 pytest_plugins = ["sqdr.deploy.fakes.pytest_plugin"]
 
@@ -117,6 +118,18 @@ def test_set_limits_and_windows_show_and_hold(fake_braket: FakeBraket) -> None:
     assert (action.maximumExecutables, action.maximumTotalShots) == (7, 20)
     with pytest.raises(ClientError, match="between 2 and 4, got 5"):
         _create(fake_braket, "token", arn=fake_braket.qpu_arn)
+
+
+def test_setters_know_their_devices(fake_braket: FakeBraket) -> None:
+    calls: list[Any] = [
+        lambda arn: fake_braket.set_status(arn, "OFFLINE"),
+        lambda arn: fake_braket.set_operations(arn, []),
+        lambda arn: fake_braket.set_execution_windows(arn, []),
+        lambda arn: fake_braket.set_limits(arn, shots=(1, 2)),
+    ]
+    for call in calls:
+        with pytest.raises(DeviceError, match="`device_arn` must be one of .*Garnet.*got Garnet"):
+            call("Garnet")
 
 
 def test_program_the_simulator_cannot_run_fails_with_the_reason(fake_braket: FakeBraket) -> None:
@@ -253,9 +266,9 @@ def test_fake_clock_advances_only_when_told() -> None:
     assert clock.now() == clock.now() == datetime(2026, 1, 1, tzinfo=timezone.utc)
     clock.advance(0.25)
     assert iso_time(clock.now()) == "2026-01-01T00:00:00.250Z"
-    with pytest.raises(ValueError, match="must not be negative"):
+    with pytest.raises(ConfigError, match="must not be negative"):
         clock.advance(-1)
-    with pytest.raises(ValueError, match="must have a time zone"):
+    with pytest.raises(ConfigError, match="must have a time zone"):
         FakeClock(datetime(2026, 1, 1))
     assert Clock().now().tzinfo is not None
 

@@ -23,8 +23,8 @@ class Behaviour:
         drop_results: complete tasks, but lose their results.
         requests: "METHOD path" of every request so far.
         tasks: every task created so far, by ARN.
-        seed: makes the shots of a task a function of this seed, its program, device and shots, and of how often the
-            same was asked before; None leaves them to the simulator's own generator.
+        seed: makes the shots of a task a function of this seed, the text of its program, its device and number of
+            shots, and of how often the same was asked before; None leaves them to the simulator's own generator.
         queue_s: seconds that a task waits, by ``clock``. With this or ``run_s`` polls do not count.
         run_s: seconds that a task then runs, by ``clock``.
         scramble_columns: measured bits in the wrong columns, and nothing says so.

@@ -3,6 +3,8 @@
 import threading
 from datetime import datetime, timedelta, timezone
 
+from sqdr.errors import ConfigError
+
 __all__ = ["Clock", "FakeClock", "iso_time"]
 
 START = datetime(2026, 11, 1, tzinfo=timezone.utc)
@@ -26,10 +28,10 @@ class FakeClock(Clock):
             start: the first time it shows, with a time zone.
 
         Raises:
-            ValueError: ``start`` has no time zone.
+            ConfigError: ``start`` has no time zone.
         """
         if start.tzinfo is None:
-            raise ValueError("`start` must have a time zone, for example tzinfo=timezone.utc.")
+            raise ConfigError("`start` must have a time zone, for example tzinfo=timezone.utc.")
         self._now = start.astimezone(timezone.utc)
         self._lock = threading.Lock()
 
@@ -42,10 +44,10 @@ class FakeClock(Clock):
         """Move the clock forward.
 
         Raises:
-            ValueError: ``seconds`` is negative.
+            ConfigError: ``seconds`` is negative.
         """
         if seconds < 0:
-            raise ValueError(f"`seconds` must not be negative, got {seconds}.")
+            raise ConfigError(f"`seconds` must not be negative, got {seconds}.")
         with self._lock:
             self._now += timedelta(seconds=seconds)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 from sqdr.deploy.fakes.braket.messages import ACCOUNT, Answer, Request, error_in
+from sqdr.errors import ConfigError
 
 __all__ = ["Fault", "Faults", "FiredFault", "Kind", "Operation", "error_answer"]
 
@@ -147,15 +148,15 @@ class Faults:
         """Plant a fault; see :class:`Fault` for the arguments.
 
         Raises:
-            ValueError: there is no such kind or operation, the operation has no such fault, or a
+            ConfigError: there is no such kind or operation, the operation has no such fault, or a
                 number is out of range.
         """
         _check_name("kind", kind, Kind)
         _check_name("operation", operation, Operation)
         if operation not in ONLY.get(kind, (operation,)):
-            raise ValueError(f"`kind` {kind} must be with {' or '.join(ONLY[kind])}, got {operation}.")
+            raise ConfigError(f"`kind` {kind} must be with {' or '.join(ONLY[kind])}, got {operation}.")
         if (times is not None and times < 1) or after < 0 or not 0 <= seconds <= MAX_SECONDS:
-            raise ValueError(
+            raise ConfigError(
                 f"`times` must be at least 1, `after` at least 0 and `seconds` 0 to {MAX_SECONDS:g}, "
                 f"got {times}, {after} and {seconds}."
             )
@@ -192,4 +193,4 @@ def error_answer(kind: str, request: Request) -> Answer:
 
 def _check_name(argument: str, value: str, names: Any) -> None:
     if value not in get_args(names):
-        raise ValueError(f"`{argument}` must be one of {', '.join(get_args(names))}, got {value!r}.")
+        raise ConfigError(f"`{argument}` must be one of {', '.join(get_args(names))}, got {value!r}.")

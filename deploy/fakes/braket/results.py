@@ -85,8 +85,8 @@ def _run_program_set(job: Job) -> TaskResult:
         ],
         "totalFailedExecutables": n_failed,
     }
-    write = _inline if job.form == "inline" else _by_reference
-    return TaskResult(write(job, outcomes, metadata), n_successful_shots)
+    write = {"inline": _inline, "by_reference": _by_reference}
+    return TaskResult(write[job.form](job, outcomes, metadata), n_successful_shots)
 
 
 def _executable(job: Job, program: dict[str, Any], index: int, shots: int, failure: str | None) -> dict[str, Any]:

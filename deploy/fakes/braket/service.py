@@ -14,10 +14,11 @@ from types import TracebackType
 from sqdr.deploy.fakes.braket.behaviour import Behaviour
 from sqdr.deploy.fakes.braket.capabilities import ION_ARN, OPENQASM, QPU_ARN, SIMULATOR_ARN
 from sqdr.deploy.fakes.braket.desk import REGION, TaskDesk
-from sqdr.deploy.fakes.braket.devices import Status, make_devices
+from sqdr.deploy.fakes.braket.devices import FakeDevice, Status, make_devices
 from sqdr.deploy.fakes.braket.messages import Answer, Request, braket_answer, braket_error, identity_answer
 from sqdr.deploy.fakes.braket.server import LoopbackServer
 from sqdr.deploy.fakes.braket.storage import Storage
+from sqdr.errors import DeviceError
 
 __all__ = ["FakeBraket"]
 
@@ -108,11 +109,11 @@ class FakeBraket(Behaviour):
 
     def set_status(self, device_arn: str, status: Status) -> None:
         """Set what a device says of itself; a task for one that is not ONLINE is refused."""
-        self._devices[device_arn].status = status
+        self._device(device_arn).status = status
 
     def set_operations(self, device_arn: str, operations: list[str]) -> None:
         """Set the gates that a device lists; a task with any other gate is refused."""
-        self._devices[device_arn].change("action", OPENQASM, "supportedOperations", value=operations)
+        self._device(device_arn).change("action", OPENQASM, "supportedOperations", value=operations)
 
     def set_execution_windows(self, device_arn: str, windows: list[dict[str, str]]) -> None:
         """Set when a device says that it runs tasks; tasks are taken, and here also run, at any time.
@@ -122,7 +123,7 @@ class FakeBraket(Behaviour):
             windows: each with ``executionDay`` (Monday, Weekdays, Everyday, ...), ``windowStartHour`` and
                 ``windowEndHour`` ("09:00:00", UTC).
         """
-        self._devices[device_arn].change("service", "executionWindows", value=windows)
+        self._device(device_arn).change("service", "executionWindows", value=windows)
 
     def set_limits(
         self,
@@ -137,10 +138,16 @@ class FakeBraket(Behaviour):
         Args:
             device_arn: the device.
             shots: the fewest and the most of one circuit.
-            max_executables: circuits in a program set. This or the next makes a device take them that took none.
+            max_executables: circuits in a program set. This or the next makes a device take them that took none;
+                the SDK reads the ion trap's document then only with amazon-braket-schemas 1.32 or later.
             max_total_shots: of a whole program set.
         """
-        self._devices[device_arn].set_limits(shots, max_executables, max_total_shots)
+        self._device(device_arn).set_limits(shots, max_executables, max_total_shots)
+
+    def _device(self, arn: str) -> FakeDevice:
+        if arn not in self._devices:
+            raise DeviceError(f"`device_arn` must be one of {', '.join(self._devices)}, got {arn}.")
+        return self._devices[arn]
 
     def _answer(self, request: Request) -> Answer:
         match request.operation:
