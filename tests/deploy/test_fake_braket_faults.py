@@ -1,8 +1,12 @@
 """Every fault of the fake Braket service, as boto3 and the real SDK meet it."""
 
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -341,21 +345,33 @@ def test_outage_refuses_connections_and_ends_on_the_same_port(fake: FakeBraket) 
     assert task.result().measurement_counts == {"10": 5}
 
 
-def test_nothing_is_left_behind(fake: FakeBraket) -> None:
-    before = set(threading.enumerate()) - {thread for thread in threading.enumerate() if "fake" in thread.name}
-    with FakeBraket() as other:
-        import boto3
+def _threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "fake-braket"]
 
-        # connections that both sides keep alive
-        clients = [boto3.client("braket", endpoint_url=other.url) for _ in range(3)]
+
+def test_nothing_is_left_behind() -> None:
+    import boto3
+
+    assert _threads() == []
+    with FakeBraket() as fake:
+        options = {"endpoint_url": fake.url, "region_name": "us-west-2"}
+        keys = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "EXAMPLEKEY"}
+        clients = [boto3.client("braket", **options, **keys) for _ in range(3)]
         for client in clients:
-            client.get_device(deviceArn=other.qpu_arn)
-        assert len(set(threading.enumerate()) - before) >= 4
-    left = {thread for thread in threading.enumerate() if thread.is_alive()} - before
-    assert not {thread for thread in left if "process_request" in thread.name}
-    fake.stop_listening()
-    assert set(threading.enumerate()) <= before
-    fake.start_listening()
+            client.get_device(deviceArn=fake.qpu_arn)
+        # each keeps its connection alive
+        assert len(_threads()) == 1 + 3
+    assert _threads() == []
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", int(options["endpoint_url"].rpartition(":")[2])), timeout=5)
+
+
+def test_process_that_forgets_to_stop_still_ends(tmp_path: Path) -> None:
+    program = "from sqdr.deploy.fakes import FakeBraket; fake = FakeBraket(); fake.start_listening(); print(fake.url)"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout.startswith("http://127.0.0.1:")
 
 
 def test_many_clients_at_once_get_their_own_tasks(fake: FakeBraket) -> None:

@@ -23,9 +23,10 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class LoopbackServer(ThreadingHTTPServer):
-    """A server on 127.0.0.1 with one thread per connection, all of them gone after ``stop``."""
+    """A server on 127.0.0.1 with one thread per connection, all of them gone after ``stop``.
 
-    daemon_threads = False
+    The threads are daemons, so that a process that forgets to stop it still ends.
+    """
 
     def __init__(self, port: int, answer: Callable[[Request], Answer], faults: Faults, requests: list[str]) -> None:
         """Bind a port; 0 for a free one."""
@@ -34,8 +35,8 @@ class LoopbackServer(ThreadingHTTPServer):
         self._open: set[socket.socket] = set()
         self._to_reset: set[socket.socket] = set()
         super().__init__((HOST, port), _Handler)
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, name="fake-braket")
-        self._thread.start()
+        self._workers: list[threading.Thread] = []
+        self._thread = _start(lambda: self.serve_forever(poll_interval=0.02))
 
     @property
     def port(self) -> int:
@@ -51,7 +52,8 @@ class LoopbackServer(ThreadingHTTPServer):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         self.server_close()
-        self._thread.join()
+        for thread in (self._thread, *self._workers):
+            thread.join()
 
     def mark_for_reset(self, connection: socket.socket) -> None:
         """Let a connection end in a reset rather than in an orderly close."""
@@ -61,7 +63,8 @@ class LoopbackServer(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Note an accepted connection, then serve it on a thread of its own."""
         self._open.add(request)
-        super().process_request(request, client_address)
+        worker = _start(lambda: self.process_request_thread(request, client_address))
+        self._workers = [thread for thread in self._workers if thread.is_alive()] + [worker]
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection: with a reset if so marked."""
@@ -76,6 +79,12 @@ class LoopbackServer(ThreadingHTTPServer):
         """Stay silent about clients that went away; anything else is a fault of the fake."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
+
+
+def _start(target: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=target, name="fake-braket", daemon=True)
+    thread.start()
+    return thread
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -112,21 +112,23 @@ def _simulator(rng: np.random.Generator | None) -> Any:
     class Simulator(StateVectorSimulator):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self._trees: dict[str, Any] = {}
+            self._trees: dict[str, tuple[Any, str]] = {}
 
         def initialize_simulation(self, **kwargs: Any) -> Any:
             return Simulation(**kwargs)
 
         def parse_program(self, program: Any) -> Any:
             """Interpret a program as the simulator does, from a kept syntax tree: parsing takes most of the time."""
-            tree = self._trees.pop(program.source, None) or parse(program.source)
+            kept = self._trees.pop(program.source, None)
+            tree = parse(program.source) if kept is None else kept[0]
+            # a tree that a visit changes is not used again
+            text = repr(tree) if kept is None else kept[1]
             interpreter = Interpreter(self.create_program_context())
             # an empty run takes the inputs in and sets up what the visit needs
             interpreter.run(EMPTY, inputs=program.inputs)
-            text = repr(tree)
             interpreter.visit(tree)
             if repr(tree) == text:
-                self._trees[program.source] = tree
+                self._trees[program.source] = tree, text
             return interpreter.context
 
     return Simulator()
