@@ -8,7 +8,8 @@ Ask for it in a ``conftest.py`` or a test module::
         device = AwsDevice(fake_braket.simulator_arn)
         assert device.run(Circuit().h(0).cnot(0, 1), shots=10).result().measurement_counts
 
-Only this module needs pytest.
+Only this module needs pytest. PYTEST_DONT_REWRITE: it asserts nothing, and pytest would warn if a test module had
+imported it before.
 """
 
 from collections.abc import Iterator

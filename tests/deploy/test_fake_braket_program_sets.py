@@ -173,6 +173,21 @@ def test_devices_without_program_sets_refuse_them(fake_braket: FakeBraket) -> No
     assert fake_braket.tasks == {}
 
 
+def test_ion_trap_takes_program_sets_once_told_so_where_its_schema_has_them(fake_braket: FakeBraket) -> None:
+    from braket.device_schema.ionq import IonqDeviceCapabilities
+    from pydantic.v1 import ValidationError
+
+    fake_braket.set_limits(fake_braket.ion_arn, max_executables=10)
+    document = json.dumps(fake_braket._device(fake_braket.ion_arn).document)
+    try:
+        properties = IonqDeviceCapabilities.parse_raw(document)
+    except ValidationError:
+        pytest.skip("amazon-braket-schemas here has no program sets for IonQ")
+    assert properties.action["braket.ir.openqasm.program_set"].maximumExecutables == 10
+    result = _run(fake_braket, _program_set(), shots=4, arn=fake_braket.ion_arn).result()
+    assert _counts(result) == [[{"110": 2}, {"010": 2}]]
+
+
 def test_refused_program_set_lists_every_failure(fake_braket: FakeBraket) -> None:
     import boto3
     from botocore.exceptions import ClientError

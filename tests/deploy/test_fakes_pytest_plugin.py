@@ -50,7 +50,7 @@ def test_fixture_sets_the_environment(fake_braket: FakeBraket) -> None:
 def test_fixture_works_in_a_suite_of_its_own(tmp_path: Path) -> None:
     pytest.importorskip("boto3", reason="needs the braket extra")
     (tmp_path / "test_mine.py").write_text(SUITE)
-    ended = _python("-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py", cwd=tmp_path)
+    ended = _python("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py", cwd=tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "2 passed" in ended.stdout
 
