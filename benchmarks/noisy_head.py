@@ -55,6 +55,9 @@ def default_mixed(weights: Floats, noise: NoiseModel) -> Callable[[Floats], Floa
                 qml.CZ(wires=pair)
                 for qubit in pair:
                     channels(noise.two_qubit_gate, qubit)
+        gamma = noise.readout.p1_given_0 + noise.readout.p0_given_1
+        for qubit in range(N_QUBITS):  # right before a measurement, the channel of its wrong readouts
+            qml.GeneralizedAmplitudeDamping(gamma, noise.readout.p0_given_1 / gamma, wires=qubit)
         return [qml.expval(qml.PauliZ(qubit)) for qubit in range(N_QUBITS)]
 
     node = qml.QNode(circuit, qml.device("default.mixed", wires=N_QUBITS), diff_method=None)

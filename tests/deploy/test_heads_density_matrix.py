@@ -180,10 +180,13 @@ def test_it_equals_pennylane_default_mixed(n_blocks: int, n_qubits: int) -> None
                 qml.CZ(wires=pair)
                 for qubit in pair:
                     channels(NOISE.two_qubit_gate, qubit)
+        for qubit in range(n_qubits):  # right before a measurement, the channel of its wrong readouts
+            qml.GeneralizedAmplitudeDamping(0.03 + 0.08, 0.08 / (0.03 + 0.08), wires=qubit)
         return [qml.expval(qml.PauliZ(qubit)) for qubit in range(n_qubits)]
 
     expected = np.stack(qml.QNode(circuit, qml.device("default.mixed", wires=n_qubits))())
-    np.testing.assert_allclose(_head(weights).expectations(angles)[0], expected, rtol=0, atol=TOLERANCE)
+    noise = NOISE.model_copy(update={"readout": ReadoutNoise(p1_given_0=0.03, p0_given_1=0.08)})
+    np.testing.assert_allclose(_head(weights, noise=noise).expectations(angles)[0], expected, rtol=0, atol=TOLERANCE)
 
 
 def test_packaged_file_has_the_noise_of_brakets_and_gives_the_same() -> None:

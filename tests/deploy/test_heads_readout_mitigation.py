@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from sqdr.backends import HeadBackend, ShotCounts
 from sqdr.deploy.fakes import FakeHead
-from sqdr.deploy.heads import AdaptiveHead, DensityMatrixHead, PennyLaneHead, ReadoutMitigatedHead, StatevectorHead
+from sqdr.deploy.heads import (
+    AdaptiveHead,
+    DensityMatrixHead,
+    PennyLaneHead,
+    ReadoutMitigatedHead,
+    RoutedHead,
+    StatevectorHead,
+)
 from sqdr.deploy.heads.readout_mitigation import ReadoutCalibration
 from sqdr.errors import ConfigError, DeviceError
 from sqdr.hw_configs import BraketLocal, GateNoise, NoiseModel, ReadoutNoise
@@ -106,6 +113,24 @@ def test_adaptive_shots_decide_by_the_corrected_logits() -> None:
     assert wrong.any()
     # Stopping by what was measured would have been early, and wrong.
     assert (raw.shots_per_image[wrong] < 6400).any()
+
+
+def test_adaptive_shots_of_a_mitigated_device_behind_a_route() -> None:
+    weight, bias = RNG.normal(size=(3, 4)), RNG.normal(size=3) / 4
+    free, device = StatevectorHead(weights=WEIGHTS, entangler="ring"), _head(seed=0)
+    adaptive = AdaptiveHead(device, weight=weight, bias=bias, max_shots=3200)
+    mitigated = ReadoutMitigatedHead(adaptive, device)
+    with RoutedHead(free, mitigated, weight=weight, bias=bias, margin=0.5) as head:
+        found = head.expectations(ANGLES)
+        report = head.routed_report()
+    exact = free.expectations(ANGLES)
+    is_free = (found == exact).all(axis=1)
+    assert 0 < report.n_routed == (~is_free).sum() == len(adaptive.shots_per_image) < 20
+    assert report.n_shots == adaptive.shots_per_image.sum() + 2000
+    # of a mean over shots of +-1, corrected by the contrast of 0.8
+    sigma = 1 / (0.8 * np.sqrt(adaptive.shots_per_image[:, None]))
+    # 5 standard deviations, and as much again for the calibration's 1,000 shots
+    assert np.all(np.abs(found - exact)[~is_free] < 5 * (sigma + 1 / np.sqrt(1000)))
 
 
 @pytest.mark.parametrize("rates", [(0.5, 0.5), (0.95, 0.0), (float("nan"), 0.0)])
