@@ -3,7 +3,7 @@
 import contextlib
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sqdr.backends import EncoderBackend
 from sqdr.bundle import Bundle
 from sqdr.coding import encode_images
+from sqdr.deploy.encoders.lava import LavaGraph
 from sqdr.deploy.verify.compare import SpikeComparison, compare_values
 from sqdr.deploy.verify.locate import locate
 from sqdr.deploy.verify.report import Difference, VerifyRow
@@ -39,6 +40,7 @@ def verify_encoders(
     skipped: list[str],
     *,
     is_asked: bool = False,
+    lava_graph: LavaGraph = "stock",
     progress: Progress | None = None,
 ) -> tuple[list[VerifyRow], NDArray[np.int64]]:
     """Return a row for each comparison, and the reference's spike counts (N, F).
@@ -49,11 +51,12 @@ def verify_encoders(
         names: of the encoders to check.
         skipped: gets a line for each that cannot run here.
         is_asked: whether the user named them: then each must run.
+        lava_graph: what runs as the encoder ``lava``; by default Lava's own models alone.
         progress: called with (images done, of all).
     """
     coding = bundle.manifest.model.coding
     with contextlib.ExitStack() as stack:
-        backends = _start(bundle, names, skipped, stack, is_asked)
+        backends = _start(bundle, names, skipped, stack, is_asked, {"lava": {"graph": lava_graph}})
         golden = bundle.golden()
         golden_spikes = encode_images(golden.images, coding)
         on_golden, rows = [], []
@@ -107,9 +110,14 @@ def _golden_row(
 
 
 def _start(
-    bundle: Bundle, names: Sequence[str], skipped: list[str], stack: contextlib.ExitStack, is_asked: bool
+    bundle: Bundle,
+    names: Sequence[str],
+    skipped: list[str],
+    stack: contextlib.ExitStack,
+    is_asked: bool,
+    options: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, EncoderBackend]:
-    """Start the encoders, and those that they are compared with."""
+    """Start the encoders, each with its options, and those that they are compared with."""
     wanted = [TRAINED, REFERENCE, *(name for name in names if name not in (TRAINED, REFERENCE))]
     backends: dict[str, EncoderBackend] = {}
     for name in wanted:
@@ -119,7 +127,7 @@ def _start(
             skipped.append(f"encoder '{name}': the bundle has no {NEEDS_FILE[name]}. Export again with it.")
             continue
         try:
-            made = _make(load_plugin("sqdr.encoders", name), bundle)
+            made = _make(load_plugin("sqdr.encoders", name), bundle, options.get(name, {}))
             backends[name] = stack.enter_context(made)
         except MissingDependencyError as error:
             if is_asked and name in names:
@@ -128,11 +136,11 @@ def _start(
     return backends
 
 
-def _make(kind: Any, bundle: Bundle) -> EncoderBackend:
+def _make(kind: Any, bundle: Bundle, options: Mapping[str, Any]) -> EncoderBackend:
     """Make an encoder that may differ from the golden samples: that is what is to be shown."""
     takes = inspect.signature(kind.from_bundle).parameters
-    options = {"check_golden": False} if "check_golden" in takes else {}
-    made: EncoderBackend = kind.from_bundle(bundle, **options)
+    asked = {"check_golden": False, **options}
+    made: EncoderBackend = kind.from_bundle(bundle, **{name: asked[name] for name in asked if name in takes})
     return made
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sqdr.bundle import Bundle
+from sqdr.deploy.encoders.lava import LavaGraph
 from sqdr.deploy.inputs import read_input
 from sqdr.deploy.verify.classifier import CLASSIFIER, verify_classifier
 from sqdr.deploy.verify.encoders import verify_encoders
@@ -35,6 +36,7 @@ def verify_bundle(
     against: Sequence[str] = (),
     shots: int = SHOTS,
     seed: int = 0,
+    lava_graph: LavaGraph = "stock",
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Compare every stage on the same samples.
@@ -54,6 +56,8 @@ def verify_bundle(
             that are installed, and those devices that cost nothing.
         shots: of each circuit where shots are compared; 0 leaves that out.
         seed: of the shots.
+        lava_graph: what runs as the encoder ``lava`` (`sqdr.deploy.encoders.lava.LavaEncoder`); by default
+            Lava's own models alone, with nothing of sqdr's in their place.
         progress: called with (images done, of all).
 
     Raises:
@@ -66,7 +70,9 @@ def verify_bundle(
     with Bundle.open(path) as bundle:
         skipped: list[str] = []
         images = _images(bundle, source, data_root, skipped)[:n_samples]
-        report = verify_images(bundle, images, against=against, shots=shots, seed=seed, progress=progress)
+        report = verify_images(
+            bundle, images, against=against, shots=shots, seed=seed, lava_graph=lava_graph, progress=progress
+        )
         return VerifyReport(rows=report.rows, skipped=(*skipped, *report.skipped))
 
 
@@ -90,6 +96,7 @@ def verify_images(
     against: Sequence[str] = (),
     shots: int = SHOTS,
     seed: int = 0,
+    lava_graph: LavaGraph = "stock",
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Compare every stage of an opened bundle on images (N, C, H, W); see `verify_bundle`."""
@@ -101,7 +108,9 @@ def verify_images(
     is_asked = bool(against)
     if is_asked:
         check_devices(bundle, devices)
-    rows, counts = verify_encoders(bundle, images, encoders, skipped, is_asked=is_asked, progress=progress)
+    rows, counts = verify_encoders(
+        bundle, images, encoders, skipped, is_asked=is_asked, lava_graph=lava_graph, progress=progress
+    )
     rows += verify_heads(bundle, counts, devices, is_asked=is_asked, shots=shots, seed=seed, skipped=skipped)
     if not against or CLASSIFIER in against:
         rows += verify_classifier(bundle, images, counts, skipped, is_asked=is_asked)

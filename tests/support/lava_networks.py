@@ -41,7 +41,10 @@ def import_lava(name: str) -> ModuleType:
 def lava_encoder(
     path: Path, input_shape: tuple[int, int, int], n_steps: int, *, period: int | None = None, **options: Any
 ) -> LavaEncoder:
-    """Return an encoder to enter, for samples of ``n_steps`` that follow one another every ``period`` steps."""
+    """Return an encoder to enter, for samples of ``n_steps`` that follow one another every ``period`` steps.
+
+    Lava's own models unless another ``graph`` is asked for: they are what the others are held against.
+    """
     layers = [layer for layer in read_network(path) if layer.weight is not None]
     return LavaEncoder(
         path,
@@ -49,5 +52,5 @@ def lava_encoder(
         n_outputs=int(np.prod(layers[-1].shape)),
         timing=Timing(n_steps=n_steps, period=period or n_steps, n_layers=len(layers)),
         worker_command=[sys.executable, os.fspath(QUICK_WORKER), "none", "0"],
-        **options,
+        **{"graph": "stock"} | options,
     )

@@ -3,6 +3,6 @@
 Only the worker imports Lava, so this package imports on every Python that sqdr supports.
 """
 
-from sqdr.deploy.encoders.lava.encoder import LavaEncoder
+from sqdr.deploy.encoders.lava.encoder import LavaEncoder, LavaGraph
 
-__all__ = ["LavaEncoder"]
+__all__ = ["LavaEncoder", "LavaGraph"]

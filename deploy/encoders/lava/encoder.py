@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,10 @@ from sqdr.golden_check import check_golden_spikes
 from sqdr.netx import read_network
 from sqdr.timing import Timing
 
-__all__ = ["LavaEncoder"]
+__all__ = ["LavaEncoder", "LavaGraph"]
+
+LavaGraph = Literal["stock", "fast"]
+"""Which Lava processes carry the network; all give the same spikes."""
 
 _WORKER_MODULE = "sqdr.deploy.encoders.lava.worker"
 _SAMPLES_PER_REQUEST = 16
@@ -51,6 +54,8 @@ class LavaEncoder:
         n_outputs: neurons of the last layer, F.
         timing: how samples follow one another.
         message_bits: bits of an input value, up to 8; 0 for plain spikes.
+        graph: ``stock``, netx's processes with Lava's own models; ``fast``, the same with the sums of
+            convolutions taken by sparse matrices.
         timeout_s: longest wait for each batch of up to 16 samples.
         start_timeout_s: longest wait for the start; by default ``timeout_s``.
         python: the worker's Python; by default the environment variable SQDR_LAVA_PYTHON, and
@@ -73,6 +78,7 @@ class LavaEncoder:
         n_outputs: int,
         timing: Timing,
         message_bits: int = 0,
+        graph: LavaGraph = "fast",
         timeout_s: float = 120.0,
         start_timeout_s: float | None = None,
         python: str | None = None,
@@ -88,6 +94,8 @@ class LavaEncoder:
             raise ConfigError(f"`n_outputs` must be at least 1, got {n_outputs}.")
         if not 0 <= message_bits <= _MAX_MESSAGE_BITS:
             raise ConfigError(f"`message_bits` must be 0 to {_MAX_MESSAGE_BITS}, got {message_bits}.")
+        if graph not in get_args(LavaGraph):
+            raise ConfigError(f"`graph` must be {' or '.join(get_args(LavaGraph))}, got {graph!r}.")
         start_timeout_s = timeout_s if start_timeout_s is None else start_timeout_s
         for option, value in (("timeout_s", timeout_s), ("start_timeout_s", start_timeout_s)):
             if not 0 < value < float("inf"):
@@ -96,6 +104,7 @@ class LavaEncoder:
         self._n_outputs = int(n_outputs)
         self._timing = timing
         self._message_bits = int(message_bits)
+        self._graph = graph
         self._timeout_s = float(timeout_s)
         self._start_timeout_s = float(start_timeout_s)
         self._python = python
@@ -107,12 +116,15 @@ class LavaEncoder:
         self._lock = threading.Lock()
 
     @classmethod
-    def from_bundle(cls, bundle: Bundle, *, check_golden: bool = True, **options: Any) -> "LavaEncoder":
+    def from_bundle(
+        cls, bundle: Bundle, *, check_golden: bool = True, graph: LavaGraph = "fast", **options: Any
+    ) -> "LavaEncoder":
         """Return the encoder of a bundle; entering it checks the golden samples.
 
         Args:
             bundle: an opened bundle, open still when the encoder is entered.
             check_golden: refuse to serve where a golden spike differs.
+            graph: as for `LavaEncoder`.
             options: `timeout_s`, `start_timeout_s`, `python`, `worker_command`.
         """
         manifest = bundle.manifest
@@ -124,6 +136,7 @@ class LavaEncoder:
             timing=manifest.timing,
             message_bits=manifest.model.coding.message_bits,
             golden=bundle if check_golden else None,
+            graph=graph,
             **options,
         )
 
@@ -340,6 +353,7 @@ class LavaEncoder:
             "n_outputs": self._n_outputs,
             "timing": self._timing.model_dump(),
             "message_bits": self._message_bits,
+            "graph": self._graph,
         }
         return Frame({"network": network})
 

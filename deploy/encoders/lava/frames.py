@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 __all__ = ["PROTOCOL", "Frame", "FrameDecoder", "FrameError", "to_error_frame"]
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raised when a change makes an older worker unable to understand a newer encoder."""
 
 _PREFIX = struct.Struct(">IQ")

@@ -20,10 +20,12 @@ from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.magma.runtime.mgmt_token_enums import MGMT_RESPONSE, enum_equal
 from lava.magma.runtime.runtime import Runtime
+from lava.proc.conv.process import Conv as ConvSynapse
 from numpy.typing import NDArray
 
 from sqdr.deploy.encoders.lava.processes.sink import CountSink
 from sqdr.deploy.encoders.lava.processes.source import SpikeSource
+from sqdr.deploy.encoders.lava.processes.sparse_conv import SparseConvModel
 from sqdr.errors import BackendCrashError, BundleError, ConfigError
 from sqdr.timing import Timing
 
@@ -45,6 +47,7 @@ class NetworkOptions:
         n_outputs: neurons of the last layer, F.
         timing: how samples follow one another.
         message_bits: bits of an input value; 0 for plain spikes.
+        graph: stock or fast.
     """
 
     net_path: str
@@ -52,6 +55,7 @@ class NetworkOptions:
     n_outputs: int
     timing: Timing
     message_bits: int
+    graph: str
 
 
 class LavaStream:
@@ -86,7 +90,8 @@ class LavaStream:
         if len(output.shape) > 1:
             output = output.transpose([2, 1, 0]).flatten()  # (W, H, C) -> (C * H * W,)
         output.connect(self._sink.s_in)
-        config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=dict(models) or None)
+        own = {ConvSynapse: SparseConvModel} if options.graph == "fast" else {}
+        config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map={**own, **models} or None)
         executable = self._source.compile(config)
         self._runtime = Runtime(executable, ActorType.MultiProcessing)
         executable.assign_runtime_to_all_processes(self._runtime)

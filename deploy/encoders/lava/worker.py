@@ -71,6 +71,7 @@ def _start(network: dict[str, Any], warden: Warden, load_models: ModelLoader) ->
         n_outputs=network["n_outputs"],
         timing=Timing(**network["timing"]),
         message_bits=network["message_bits"],
+        graph=network["graph"],
     )
     stream = LavaStream(options, load_models())
     warden.find_fault = stream.find_fault

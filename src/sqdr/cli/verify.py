@@ -1,5 +1,6 @@
 """``sqdr verify``."""
 
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,9 +23,22 @@ from sqdr.errors import NotEqualError
 if TYPE_CHECKING:
     from sqdr.deploy.verify import VerifyReport, VerifyRow
 
-__all__ = ["verify"]
+__all__ = ["LavaGraphName", "verify"]
 
 UNITS = {"spikes": "spikes", "expectations": "<Z>", "logits": "logits", "counts": "counts"}
+
+
+class LavaGraphName(str, Enum):
+    """What runs as the encoder lava."""
+
+    STOCK = "stock"
+    FAST = "fast"
+
+
+LavaGraphOption = Annotated[
+    LavaGraphName,
+    typer.Option(help="What runs as encoder lava: Lava's own models, or those with faster sums of convolutions."),
+]
 
 
 def verify(
@@ -44,6 +58,7 @@ def verify(
         str | None,
         typer.Option("--input", "-i", help="Images. Default: the test part of the bundle's data."),
     ] = None,
+    lava_graph: LavaGraphOption = LavaGraphName.STOCK,
     data_root: DataRootOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -62,6 +77,7 @@ def verify(
             against=against or (),
             shots=shots,
             seed=seed,
+            lava_graph=lava_graph.value,
             progress=progress,
         )
     if json_output:

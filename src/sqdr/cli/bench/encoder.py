@@ -177,6 +177,7 @@ def _lava(
         n_outputs=model.encoder.n_features,
         timing=model.timing,
         message_bits=model.coding.message_bits,
+        graph="stock",
         timeout_s=600.0,
     )
     stack.enter_context(encoder)
