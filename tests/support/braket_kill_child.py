@@ -11,6 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+# what sqdr imports when it is needed; here before the forks
+import braket.aws
+import braket.task_result  # noqa: F401
 import numpy as np
 
 from sqdr.deploy.braket.journal import Journal
