@@ -34,7 +34,7 @@ OURS = "local:sv"
 PEERS = ("pennylane:braket.local.qubit", "local:braket-sv")
 # All in float64.
 TOLERANCE = 1e-10
-# A mean of 1,000 shots is off by at most 1 / sqrt(1,000) standard deviations; six of them never happen.
+# One standard deviation of a mean of 1,000 shots is at most 1 / sqrt(1,000); six of them do not happen.
 SHOT_TOLERANCE = 6 / math.sqrt(N_SHOTS)
 TARGET_RATIO = 25
 BRAKET = ("amazon-braket-default-simulator", "amazon-braket-pennylane-plugin")
