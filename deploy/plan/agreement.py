@@ -14,9 +14,9 @@ from sqdr.specification import ModelSpec
 __all__ = ["GRID", "Measured", "measure_agreement", "n_drawn"]
 
 GRID = (10, 30, 100, 300, 1000)
-N_REPEATS = 10
-# Every image is drawn some fifty times, at a cost that grows with its 2^n outcomes: these take seconds to a minute.
-MIN_IMAGES, MAX_IMAGES, MAX_OUTCOMES = 200, 1000, 1 << 20
+N_REPEATS = 5
+# Every image is drawn some thirty times, at a cost that grows with its 2^n outcomes: up to 12 qubits it takes seconds.
+MIN_IMAGES, MAX_IMAGES, MAX_OUTCOMES = 200, 1000, 1 << 19
 
 
 class Measured(NamedTuple):

@@ -422,6 +422,6 @@ def test_plan_run_goes_on_where_a_circuit_is_too_wide_to_draw_from(
     assert "no accuracy against shots: `shots` take at most 20 qubits on local:sv, got 54." in plan.notes
 
 
-@pytest.mark.parametrize(("n_qubits", "n_images"), [(1, 1000), (10, 1000), (12, 256), (13, 200), (20, 200), (500, 200)])
+@pytest.mark.parametrize(("n_qubits", "n_images"), [(1, 1000), (9, 1000), (10, 512), (12, 200), (20, 200), (500, 200)])
 def test_n_drawn_bounds_the_outcomes(n_qubits: int, n_images: int) -> None:
     assert n_drawn(n_qubits) == n_images
