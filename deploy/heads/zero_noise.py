@@ -7,7 +7,8 @@ one weighted sum of the <Z> at each scale, and its shot noise the root of the su
 what the better mean costs: see ``noise_gain``.
 
 A quantum processor on Amazon Braket would not run it: the service's compiler removes pairs of CZ gates as the
-identity that they are, unless the program is a verbatim box in the device's own gates and qubits.
+identity that they are, unless the program is a verbatim box in the device's own gates and qubits (mitiq's
+documentation, example of a mirror circuit on Braket: verbatim compiling is necessary for extrapolation).
 """
 
 import contextlib
