@@ -5,10 +5,11 @@ because it carries the client token that the journal holds. Source of the waits:
 backoff and jitter", AWS Architecture Blog, 2015.
 """
 
+import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from sqdr.deploy.braket.aws_errors import error_code, translate
@@ -17,6 +18,10 @@ from sqdr.errors import BackendError, SqdrError, TaskError
 __all__ = ["Backoff"]
 
 Answer = TypeVar("Answer")
+logger = logging.getLogger(__name__)
+
+# Shorter troubles are nobody's business.
+QUIET_S = 10.0
 
 TRANSIENT_CODES = {
     "InternalServerError",
@@ -72,6 +77,10 @@ class Backoff:
     now: Callable[[], float] = time.monotonic
     rng: random.Random = field(default_factory=random.Random)
 
+    def impatient(self, patience_s: float) -> "Backoff":
+        """Return the same with less patience, for what has cost nothing yet."""
+        return replace(self, patience_s=min(self.patience_s, patience_s))
+
     def call(self, what: Callable[[], Answer], doing: str, otherwise: type[BackendError] = TaskError) -> Answer:
         """Return what a call answers, repeating it while the service is busy, broken or out of reach.
 
@@ -93,6 +102,8 @@ class Backoff:
                 wait = self.rng.uniform(0, min(self.longest_s, self.first_s * 2**attempt))
                 if not is_transient(error) or self.now() - start + wait > self.patience_s:
                     raise translate(error, doing, otherwise) from None
+            if self.now() - start > QUIET_S:
+                logger.warning("%s: no answer yet, trying again in %.0f s", doing, wait)
             self.sleep(wait)
             attempt = min(attempt + 1, 30)
 

@@ -23,6 +23,8 @@ __all__ = ["TOKEN_TAG", "BraketService", "TaskState"]
 # botocore's own attempts, for the short hiccup; the longer one is Backoff's.
 MAX_ATTEMPTS = 3
 CONNECT_TIMEOUT_S = 10
+# Nothing has been paid for when a device is opened: better to say soon that there is no network.
+OPENING_PATIENCE_S = 30.0
 READ_TIMEOUT_S = 60
 # Where the SDK puts results by default (braket.aws.aws_session).
 FOLDER = "tasks"
@@ -91,7 +93,7 @@ class BraketService:
         """
         import_extra("braket.aws")
         doing = f"opening {self.name}"
-        self._device = self.backoff.call(self._open_device, doing, BackendError)
+        self._device = self.backoff.impatient(OPENING_PATIENCE_S).call(self._open_device, doing, BackendError)
         self._session = self._device.aws_session
         return read_facts(self.name, self._device)
 

@@ -36,7 +36,8 @@ class BraketAwsHead(HeadBase):
     The angles travel as the inputs of one unchanging program rather than as numbers in its text: what
     is submitted is then the exported circuit, byte for byte where the device takes its gates, and a
     service that caches a compiled program by its text can. A gate that the device does not list among
-    its ``supportedOperations`` is spelled in others (`ReuploadProgram.spelled_for`). Nothing reaches the
+    its ``supportedOperations`` is spelled in others (`ReuploadProgram.spelled_for`), and a processor is spared
+    the last ring of CZ, which no result depends on (`ReuploadProgram.without_last_cz`). Nothing reaches the
     service before the device, its gates, the number of qubits and the shots have been checked against
     what the device itself reports; nothing is submitted that the journal has an answer to.
 
@@ -73,6 +74,8 @@ class BraketAwsHead(HeadBase):
         self._service = BraketService(arn, backoff=backoff)
         program = ReuploadProgram.from_text(openqasm)
         is_qpu = self._service.is_qpu
+        if is_qpu:
+            program = program.without_last_cz()
         kind: Any = "hardware" if is_qpu else "exact" if shots is None else "sampled"
         super().__init__(self._service.name, kind, program.n_qubits)
         check_shots(shots)

@@ -25,6 +25,7 @@ COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 GATE = re.compile(
     r"\b([A-Za-z]\w*)\s*(?:\(([^;]*)\))?\s+(q\s*\[\s*\d+\s*\](?:\s*,\s*q\s*\[\s*\d+\s*\])*)\s*;", re.ASCII
 )
+LAST_CZ = re.compile(r"cz\s+q\s*\[\s*\d+\s*\]\s*,\s*q\s*\[\s*\d+\s*\]\s*;")
 QUBIT = re.compile(r"\[\s*(\d+)\s*\]")
 # A name or a number: all that the exporter writes as an argument.
 ARGUMENT = re.compile(r"[\w.+-]+", re.ASCII)
@@ -115,6 +116,17 @@ class ReuploadProgram:
             return "\n".join(line.format(*words, q=QUBIT.findall(match[3])) for line in lines)
 
         return ReuploadProgram(GATE.sub(spell, self.source), self.n_qubits, self.inputs)
+
+    def without_last_cz(self) -> "ReuploadProgram":
+        """Return the circuit without the ``cz`` gates that end it.
+
+        They are diagonal: no <Z> and no table of counts depends on them, and on a processor they would add
+        nothing but their errors. With two blocks that is half of the two-qubit gates.
+        """
+        lines = self.source.splitlines(keepends=True)
+        while lines and (not lines[-1].strip() or LAST_CZ.fullmatch(lines[-1].strip())):
+            lines.pop()
+        return ReuploadProgram("".join(lines), self.n_qubits, self.inputs)
 
     def check_unused(self, angles: NDArray[np.float64]) -> None:
         """Check that every angle without an input is 0, for it would be dropped in silence.

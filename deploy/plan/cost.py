@@ -1,5 +1,6 @@
 """What a run costs by a hardware file's prices, and whether a budget holds it."""
 
+from collections.abc import Callable
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -96,7 +97,12 @@ def usd_per_image(hardware: Hardware | None, shots: int) -> Decimal | None:
 
 
 def check_budget(
-    hardware: Hardware | None, cost: CostEstimate, budget_usd: Decimal | None, n_circuits: int, shots: int
+    hardware: Hardware | None,
+    cost: CostEstimate,
+    budget_usd: Decimal | None,
+    n_circuits: int,
+    shots: int,
+    n_extra_circuits_per_task: int = 0,
 ) -> None:
     """Refuse a run that costs more than the budget.
 
@@ -111,35 +117,46 @@ def check_budget(
     if cost.run_usd <= budget_usd:
         return
     least = "at least " if cost.is_minimum else ""
+    assert hardware is not None and not isinstance(hardware, BraketLocal)  # nothing else costs anything
+    has_sets = cost.program_sets_usd is not None
+    fits = _what_fits(hardware, budget_usd, n_circuits, shots, n_extra_circuits_per_task, has_sets)
     raise BudgetError(
         f"the estimate of {least}{dollars(cost.run_usd)} is over the budget of {dollars(budget_usd)}. Nothing was "
-        f"submitted. {_what_fits(hardware, budget_usd, n_circuits, shots)}"
+        f"submitted. {fits}"
     )
 
 
-def _what_fits(hardware: Hardware | None, budget_usd: Decimal, n_circuits: int, shots: int) -> str:
-    with localcontext() as context:
-        context.prec = DIGITS
-        if isinstance(hardware, BraketSimulator):
-            minimum = _minimum_usd(hardware)
-            assert minimum  # a cost of nothing fits every budget
-            return f"Within it: {budget_usd // minimum} images."
-        assert isinstance(hardware, BraketQpu)  # nothing else costs anything
-        per_task, per_shot = hardware.prices.per_task_usd.value, hardware.prices.per_shot_usd.value
-        assert per_task is not None and per_shot is not None  # the cost is known
-        sets = hardware.program_sets
-        n_tasks = n_circuits if sets is None else -(-n_circuits // max(1, sets.capacity(shots)))
-        # of a program set, an image's share of the fee
-        n_images = int(budget_usd / (per_task * n_tasks / n_circuits + shots * per_shot))
-        parts = [f"about {n_images} images of {shots} shots"] if n_images else []
-        left_for_shots = budget_usd - n_tasks * per_task
-        if per_shot and left_for_shots > 0:
-            fitting = left_for_shots // (n_circuits * per_shot)
-            if fitting >= hardware.shot_range.start:
-                parts.append(f"{n_circuits} images of about {fitting} shots")
+def _what_fits(
+    hardware: BraketQpu | BraketSimulator,
+    budget_usd: Decimal,
+    n_circuits: int,
+    shots: int,
+    n_extra: int,
+    has_sets: bool,
+) -> str:
+    def fits(n: int, n_shots: int) -> bool:
+        cost = estimate(hardware, n, n_shots, n_extra)
+        found = cost.run_usd if has_sets else cost.tasks_usd
+        return found is not None and found <= budget_usd
+
+    n_images = _most(lambda n: fits(n, shots), n_circuits)
+    if isinstance(hardware, BraketSimulator):
+        return f"Within it: {n_images} images."
+    fewer = _most(lambda n: fits(n_circuits, n), shots)
+    parts = [f"{n_images} images of {shots} shots"] if n_images else []
+    parts += [f"{n_circuits} images of {fewer} shots"] if fewer >= hardware.shot_range.start else []
     return (
         f"Within it: {' or '.join(parts)}." if parts else "Not one image fits within it: raise it or take fewer shots."
     )
+
+
+def _most(fits: Callable[[int], bool], too_many: int) -> int:
+    """Return the most that fit, 0 if not even one; ``too_many`` do not, and fewer never cost more."""
+    low, high = 0, too_many
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
 
 
 def _minimum_usd(hardware: BraketSimulator) -> Decimal | None:

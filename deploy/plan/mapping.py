@@ -86,15 +86,15 @@ def map_circuit(hardware: BraketQpu, n_qubits: int, n_blocks: int, entangler: En
 
 
 def _circuit(n_qubits: int, n_blocks: int, entangler: Entangler) -> Any:
-    """The circuit of `sqdr.circuit` without its measurements, with generic angles."""
+    """The circuit as a processor gets it (`ReuploadProgram.without_last_cz`), not measured, with generic angles."""
     from qiskit import QuantumCircuit
 
     angles = np.random.default_rng(SEED).uniform(0.3, 1.3, (n_blocks, n_qubits, 2, 3))
     circuit = QuantumCircuit(n_qubits)
-    for block in angles:
+    for number, block in enumerate(angles, start=1):
         for qubit, gates in enumerate(block):
             for theta, phi, lam in gates:
                 circuit.u(theta, phi, lam, qubit)
-        for pair in entangler_pairs(n_qubits, entangler):
+        for pair in entangler_pairs(n_qubits, entangler) if number < n_blocks else ():
             circuit.cz(*pair)
     return circuit

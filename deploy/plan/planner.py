@@ -84,7 +84,7 @@ def plan_run(
         StatevectorHead(weights=parameters.weights, entangler=head.entangler, shots=shots or None)
     _check_hardware(device, hardware, head.n_qubits, shots)
     cost = _cost(device, hardware, n_images, shots, n_extra_circuits_per_task)
-    check_budget(hardware, cost, budget, n_images, shots)
+    check_budget(hardware, cost, budget, n_images, shots, n_extra_circuits_per_task)
     facts = _ask(device, hardware) if is_live else None
     mapping, notes = _mapping(hardware, head.n_qubits, head.n_blocks, head.entangler)
     n_circuits = n_images + n_extra_circuits_per_task
@@ -103,7 +103,7 @@ def plan_run(
         queue=facts.queue if facts else _from_service(hardware),
         execution_window=f"{facts.windows} UTC, {_now(facts)}" if facts else _from_service(hardware),
         mapping=mapping,
-        warnings=_warnings(hardware, head.n_qubits, head.entangler),
+        warnings=_warnings(hardware, head.n_qubits, head.entangler if head.n_blocks > 1 else "none"),
         notes=(*notes, *_cost_notes(cost, hardware, shots)),
     )
     if source is not None:
@@ -155,7 +155,7 @@ def check_run_budget(
     cost = _cost(device, hardware, n_images, shots, n_extra_circuits_per_task)
     if not has_program_sets:
         cost = cost.model_copy(update={"program_sets_usd": None})
-    check_budget(hardware, cost, parse_budget(budget_usd), n_images, shots)
+    check_budget(hardware, cost, parse_budget(budget_usd), n_images, shots, n_extra_circuits_per_task)
 
 
 def _with_accuracy(

@@ -49,24 +49,24 @@ def sqdr(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp
 def test_plan_shows_both_costs_with_price_date_and_source(sqdr: Run, bundle_path: Path) -> None:
     code, out, err = sqdr("plan", bundle_path, *PLAN)
     assert (code, err) == (0, "")
-    for text in ("$445.00", "$148.00", "estimate", "2026-11", "aws.amazon.com/braket/pricing", "ask the service"):
+    for text in ("$445.445", "$149.895", "estimate", "2026-11", "aws.amazon.com/braket/pricing", "ask the service"):
         assert text in out
     assert "nothing was submitted" in out
 
 
 def test_plan_prints_one_json_object_with_exact_money(sqdr: Run, bundle_path: Path) -> None:
-    code, out, err = sqdr("plan", bundle_path, *PLAN, "--budget", "445", "--json")
+    code, out, err = sqdr("plan", bundle_path, *PLAN, "--budget", "149.90", "--json")
     assert (code, err) == (0, "")
     plan = json.loads(out)
-    assert (plan["n_tasks"], plan["n_program_sets"], plan["n_shots"]) == (1000, 10, 100_000)
-    assert (plan["cost"]["tasks_usd"], plan["budget_usd"]) == ("445.00000", "445")
+    assert (plan["n_tasks"], plan["n_program_sets"], plan["n_shots"]) == (1001, 11, 100_100)
+    assert (plan["cost"]["program_sets_usd"], plan["budget_usd"]) == ("149.89500", "149.90")
 
 
 def test_plan_refuses_over_budget_with_exit_code_1(sqdr: Run, bundle_path: Path) -> None:
     code, out, err = sqdr("plan", bundle_path, *PLAN, "--budget", "100")
     (line,) = err.splitlines()
     assert (code, out) == (1, "")
-    assert "$445.00 is over the budget of $100.00" in line and "224 images of 100 shots" in line
+    assert "$149.895 is over the budget of $100.00" in line and "668 images of 100 shots" in line
     code, out, _ = sqdr("plan", bundle_path, *PLAN, "--budget", "100", "--json")
     assert (code, json.loads(out)["error"]["type"]) == (1, "BudgetError")
 
@@ -106,11 +106,11 @@ def test_plan_shows_shots_against_accuracy(sqdr: Run, bundle_path: Path) -> None
 
 
 def test_plan_takes_the_bundles_own_samples_and_counts_extra_circuits(sqdr: Run, bundle_path: Path) -> None:
-    code, out, err = sqdr("plan", bundle_path, *PLAN, "--extra-circuits", "1", "--json")
+    code, out, err = sqdr("plan", bundle_path, *PLAN, "--mitigate-readout", "--json")
     assert (code, err) == (0, "")
     plan = json.loads(out)
-    # 99 images and a canary in a set
-    assert (plan["n_tasks"], plan["n_program_sets"]) == (1001, 11)
+    # 97 images, a canary and two calibration circuits in a set
+    assert (plan["n_tasks"], plan["n_program_sets"]) == (1003, 11)
     assert plan["accuracy_source"] == "validation images in the bundle"
     assert [row["shots"] for row in plan["agreement"]] == [10, 30, 100, 300, 1000]
 
@@ -119,8 +119,8 @@ def test_run_refuses_over_budget_before_any_call(sqdr: Run, bundle_path: Path, t
     pytest.importorskip("braket.aws", reason="needs the braket extra")
     pytest.importorskip("sklearn", reason="needs the train extra")
     arguments = ("--input", "digits:test", "--encoder", "integer", "--device", "braket_iqm_garnet", "--limit", "10")
-    code, _, err = sqdr("run", bundle_path, *arguments, "--shots", "100", "--out", tmp_path / "out", "--budget", "4.44")
-    assert code == 1 and "$4.45 is over the budget of $4.44" in err
+    code, _, err = sqdr("run", bundle_path, *arguments, "--shots", "100", "--out", tmp_path / "out", "--budget", "1.89")
+    assert code == 1 and "$1.895 is over the budget of $1.89" in err
     assert not (tmp_path / "out").exists()
     code, _, err = sqdr("run", bundle_path, *arguments, "--shots", "100", "--out", tmp_path / "out", "--budget", "x")
     assert code == 2 and "`budget` must be an amount" in err

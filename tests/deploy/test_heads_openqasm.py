@@ -105,3 +105,26 @@ def test_program_ignores_comments_and_reads_sized_floats() -> None:
     text = "OPENQASM 3.0; /* measure */\n// bit\ninput float[64] x_0_1;\nqubit[1] q;\nry(x_0_1) q[0];\n"
     program = ReuploadProgram.from_text(text)
     assert (program.n_qubits, program.inputs) == (1, (("x_0_1", 0, 1),))
+
+
+@pytest.mark.parametrize("n_blocks", [1, 2, 3])
+@pytest.mark.parametrize("entangler", ["ring", "chain", "none"])
+def test_last_cz_gates_change_no_probability(n_blocks: int, entangler: Any) -> None:
+    weights = RNG.uniform(-np.pi, np.pi, (n_blocks, 3, 3))
+    program = ReuploadProgram.from_text(to_openqasm(weights, entangler))
+    trimmed = program.without_last_cz()
+    n_pairs = {"ring": 3, "chain": 2, "none": 0}[entangler]
+    assert program.source.count("cz ") - trimmed.source.count("cz ") == n_pairs
+    assert trimmed.source.count("cz ") == n_pairs * (n_blocks - 1)
+    assert program.source.startswith(trimmed.source)
+    for angles in ANGLES:
+        first, second = (_probabilities(each, angles) for each in (program, trimmed))
+        np.testing.assert_allclose(first, second, rtol=0, atol=TOLERANCE)
+
+
+def _probabilities(program: ReuploadProgram, angles: np.ndarray) -> np.ndarray:
+    from braket.devices import LocalSimulator
+    from braket.ir.openqasm import Program
+
+    text = Program(source=program.with_probabilities(), inputs=program.bind(angles))
+    return np.asarray(LocalSimulator().run(text, shots=0).result().values[0])

@@ -235,8 +235,8 @@ def test_estimate_is_exact(n: int, shots: int, per_task: Decimal, per_shot: Deci
 @given(st.integers(1, 2000), st.integers(1, 20000), st.decimals(0, 2000, places=2))
 def test_check_budget_refuses_exactly_what_is_over_and_offers_what_fits(n: int, shots: int, budget: Decimal) -> None:
     cost = estimate(garnet(), n, shots)
-    assert cost.tasks_usd is not None
-    if cost.tasks_usd <= budget:
+    assert cost.run_usd is not None
+    if cost.run_usd <= budget:
         check_budget(garnet(), cost, budget, n, shots)
         return
     with pytest.raises(BudgetError, match="is over the budget") as caught:
@@ -244,20 +244,25 @@ def test_check_budget_refuses_exactly_what_is_over_and_offers_what_fits(n: int, 
     words = str(caught.value).partition("Within it: ")[2].rstrip(".").split(" or ")
     for offer in filter(None, words):
         images, _, _, fitting, _ = offer.split()
-        offered = estimate(garnet(), int(images), int(fitting)).tasks_usd
+        n_images, n_shots = int(images), int(fitting)
+        offered = estimate(garnet(), n_images, n_shots).run_usd
         assert offered is not None and offered <= budget
+        # and no more: one image or one shot further it is over
+        further = (n_images + 1, n_shots) if n_images < n else (n_images, n_shots + 1)
+        beyond = estimate(garnet(), *further).run_usd
+        assert beyond is None or beyond > budget
 
 
 def test_plan_run_refuses_over_budget_and_names_what_fits(bundle_path: Path) -> None:
-    # 200 / 0.445 = 449; with 1,000 images the task fees alone are 300
+    # ten sets of 100 circuits are $148; 674 images are seven sets, 674 x 0.145 + 2.10; (100 - 3) / 1.45 = 66
     with pytest.raises(
-        BudgetError, match=r"of \$445\.00 is over the budget of \$200\.00\. .* Within it: 449 images of 100 shots\.$"
+        BudgetError,
+        match=r"of \$148\.00 is over the budget of \$100\.00\. .*: 675 images of 100 shots or 1000 images of 66 shots",
     ) as caught:
-        plan_run(bundle_path, "braket_iqm_garnet", shots=100, n_images=1000, budget_usd="200")
+        plan_run(bundle_path, "braket_iqm_garnet", shots=100, n_images=1000, budget_usd="100")
     assert caught.value.exit_code == 1
-    # (400 - 300) / 1.45 = 68
-    with pytest.raises(BudgetError, match="898 images of 100 shots or 1000 images of 68 shots"):
-        plan_run(bundle_path, "braket_iqm_garnet", shots=100, n_images=1000, budget_usd=400)
+    with pytest.raises(BudgetError, match=r"is over the budget of \$0\.10.*Not one image fits within it"):
+        plan_run(bundle_path, "braket_iqm_garnet", shots=100, n_images=1000, budget_usd="0.1")
     with pytest.raises(BudgetError, match=r"at least \$3\.75 .* Within it: 266 images"):
         plan_run(bundle_path, "braket_sv1", shots=100, n_images=1000, budget_usd=1)
     assert plan_run(bundle_path, "braket_iqm_garnet", shots=100, n_images=1000, budget_usd=445).budget_usd == 445
@@ -344,7 +349,7 @@ def test_map_circuit_adds_swaps_exactly_where_the_ring_does_not_embed() -> None:
         found = map_circuit(garnet(), n_qubits, 2, entangler)  # type: ignore[arg-type]
         assert not isinstance(found, str)
         assert (found.n_swaps > 0) is has_swaps, found
-        assert found.n_two_qubit_gates_before == 2 * (n_qubits - (entangler == "chain"))
+        assert found.n_two_qubit_gates_before == n_qubits - (entangler == "chain")  # the last ring is left out
         assert found.n_swaps == pytest.approx(
             (found.n_two_qubit_gates_after - found.n_two_qubit_gates_before) / 3, abs=0.005
         )  # two decimals are kept

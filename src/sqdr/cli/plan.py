@@ -82,13 +82,13 @@ def _rows(made: "Plan") -> list[tuple[str, str]]:
     sets = "not taken" if made.n_program_sets is None else f"{made.n_program_sets:,}"
     rows = [
         ("circuits", f"{made.n_circuits:,} of {made.n_qubits} qubits"),
-        ("tasks", f"{made.n_tasks:,}"),
-        ("program sets instead", sets),
+        ("tasks without program sets", f"{made.n_tasks:,}"),
+        ("program sets", sets),
         ("shots", f"{made.n_shots:,}" if made.shots_per_image else "exact"),
-        ("cost as tasks (estimate)", least + _usd(made.cost.tasks_usd)),
+        ("cost without program sets (estimate)", least + _usd(made.cost.tasks_usd)),
     ]
     if made.cost.program_sets_usd is not None:
-        rows.append(("cost as program sets (estimate)", _usd(made.cost.program_sets_usd)))
+        rows.append(("cost (estimate)", _usd(made.cost.program_sets_usd)))
     if made.budget_usd is not None:
         rows.append(("budget", _usd(made.budget_usd)))
     rows += [("queue", made.queue), ("execution window", made.execution_window)]

