@@ -180,7 +180,7 @@ class BraketService:
         return TaskState(
             status=answer["status"],
             reason=clean(answer.get("failureReason") or "the service gives no reason"),
-            queue_position=str(answer.get("queueInfo", {}).get("position") or ""),
+            queue_position=_position(answer.get("queueInfo", {}).get("position")),
             bucket=answer["outputS3Bucket"],
             folder=answer["outputS3Directory"],
         )
@@ -227,6 +227,11 @@ class BraketService:
 
     def _arn_of(self, task: str) -> str:
         return f"arn:aws:braket:{self.region}:{self._account or self._session.account_id}:{task}"
+
+
+def _position(text: str | None) -> str:
+    """Return where a task is in its queue; the service says "None" of one that runs."""
+    return "" if text in (None, "", "None") else f"at {text} in the queue"
 
 
 class _EndedError(SqdrError):

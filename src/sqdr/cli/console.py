@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ __all__ = [
     "DataRootOption",
     "JsonOption",
     "OverwriteOption",
+    "ProgressBar",
     "emit_json",
     "errors",
     "output",
@@ -57,9 +58,29 @@ def wants_progress(json_output: bool) -> bool:
     return sys.stderr.isatty() and not json_output
 
 
+class ProgressBar:
+    """A progress bar on standard error, moved by calling it."""
+
+    def __init__(self, progress: Progress, what: str) -> None:
+        self._progress, self._what = progress, what
+        self._task = progress.add_task(what, total=None, rate="")
+
+    def __call__(self, done: int, total: int, doing: str | None = None) -> None:
+        """Say how many are done, of how many, and what is being done now."""
+        speed = self._progress.tasks[0].speed
+        rate = f"{speed:.1f}/s" if speed else ""
+        self._progress.update(
+            self._task, description=escape(doing or self._what), completed=done, total=total, rate=rate
+        )
+
+    def stop(self) -> None:
+        """Take the bar away, to ask a question."""
+        self._progress.stop()
+
+
 @contextmanager
-def progress_bar(what: str, shown: bool) -> Iterator[Callable[..., None]]:
-    """Yield a function of (done, total, what) that moves a progress bar on standard error; what may be left out."""
+def progress_bar(what: str, shown: bool) -> Iterator[ProgressBar]:
+    """Yield a progress bar."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -69,14 +90,7 @@ def progress_bar(what: str, shown: bool) -> Iterator[Callable[..., None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=errors(), disable=not shown, transient=True) as progress:
-        task = progress.add_task(what, total=None, rate="")
-
-        def move(done: int, total: int, doing: str = what) -> None:
-            speed = progress.tasks[0].speed
-            rate = f"{speed:.1f}/s" if speed else ""
-            progress.update(task, description=escape(doing), completed=done, total=total, rate=rate)
-
-        yield move
+        yield ProgressBar(progress, what)
 
 
 def table_of(title: str, rows: list[tuple[str, str]]) -> Table:

@@ -1,6 +1,7 @@
 """``sqdr run``."""
 
 import sys
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -158,8 +159,8 @@ def run(
         "max_in_flight": in_flight,
     }
     asked: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
-    ask = _interrupt(on_interrupt)
     with progress_bar("classifying", wants_progress(json_output)) as progress:
+        ask = _interrupt(on_interrupt, progress.stop)
         if resume is not None:
             if bundle is not None or source is not None or out is not None:
                 raise ConfigError(
@@ -221,10 +222,11 @@ def _missing(bundle: Path | None, source: str | None, out: Path | None) -> str:
     return ", ".join(name for name, value in given.items() if value is None)
 
 
-def _interrupt(choice: OnInterrupt) -> Any:
+def _interrupt(choice: OnInterrupt, stop_progress: Callable[[], None]) -> Callable[[int], bool]:
     """Return what answers whether to cancel: the option, or a person at the terminal."""
 
     def answer(n_open: int) -> bool:
+        stop_progress()
         is_asked = choice is OnInterrupt.ASK and sys.stdin.isatty() and sys.stderr.isatty()
         cancels = choice is OnInterrupt.CANCEL
         if is_asked:
