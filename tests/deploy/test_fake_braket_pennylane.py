@@ -1,11 +1,13 @@
 """The PennyLane plugin against the fake Braket service, its known fault, and the head that refuses it."""
 
 import importlib.metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from sqdr.deploy.braket.options import BraketOptions
 from sqdr.deploy.fakes import FakeBraket
 from sqdr.deploy.heads import PennyLaneHead, open_head
 from sqdr.errors import DeviceError
@@ -103,7 +105,7 @@ def test_head_refuses_the_plugin_on_braket_with_the_reason(
     assert fake_braket.requests == []
 
 
-def test_head_takes_the_arn_and_goes_through_the_sdk(fake_braket: FakeBraket) -> None:
+def test_head_takes_the_arn_and_goes_through_the_sdk(fake_braket: FakeBraket, tmp_path: Path) -> None:
     fake_braket.seed = 1
     weights = np.zeros((1, 3, 3))
     angles = np.stack([np.zeros(3), ANGLES, np.zeros(3)], axis=-1)[None]
@@ -114,5 +116,6 @@ def test_head_takes_the_arn_and_goes_through_the_sdk(fake_braket: FakeBraket) ->
         entangler="none",
         n_qubits=3,
         shots=SHOTS,
+        braket=BraketOptions(journal=tmp_path / "journal.sqlite", model="m"),
     ) as head:
         _assert_within_5_sigma(list(head.expectations(angles)[0]))
