@@ -45,6 +45,7 @@ class Case:
     is_stock_worker: bool = False
     message_bits: int = 0
     n_samples: int = 24
+    graph: str = "stock"
 
     @property
     def timing(self):
@@ -54,11 +55,11 @@ class Case:
 
 CASES = {
     "square": Case((1, 8, 8), n_steps=8, period=8, is_stock_worker=True),
-    "not square, two channels": Case((2, 7, 10), n_steps=8, period=8),
-    "odd, period longer than the sample": Case((1, 9, 5), n_steps=5, period=8),
+    "not square, two channels": Case((2, 7, 10), n_steps=8, period=8, graph="fast"),
+    "odd, period longer than the sample": Case((1, 9, 5), n_steps=5, period=8, graph="batched"),
     "period shorter than the pipeline": Case((1, 5, 11), n_steps=2, period=2, n_samples=40),
-    "graded": Case((1, 7, 10), n_steps=4, period=8, message_bits=8),
-    "convolutions only": Case((3, 7, 6), n_steps=6, period=6, has_dense=False),
+    "graded": Case((1, 7, 10), n_steps=4, period=8, message_bits=8, graph="fast"),
+    "convolutions only": Case((3, 7, 6), n_steps=6, period=6, has_dense=False, graph="batched"),
     "dense only": Case((2, 3, 5), n_steps=8, period=8, convs=()),
 }
 
@@ -161,6 +162,7 @@ def test_encoder_equals_slayer_over_streamed_samples(slayer, tmp_path, case, rec
     expected = expected_trains(slayer, case, spikes)
     path = export(slayer, case, tmp_path / "encoder.net")
     options = {"n_outputs": expected.shape[1], "timing": case.timing, "message_bits": case.message_bits}
+    options["graph"] = case.graph
     if not case.is_stock_worker:
         options["worker_command"] = [sys.executable, str(QUICK_WORKER), "none", "0"]
     with LavaEncoder(path, input_shape=case.shape, timeout_s=60.0, **options) as encoder:
@@ -208,6 +210,7 @@ def test_encoder_checks_samples_and_its_own_state(slayer, tmp_path):
         ({"input_shape": (8, 8)}, r"`input_shape` must be \(C, H, W\)"),
         ({"n_outputs": 0}, "`n_outputs` must be at least 1"),
         ({"message_bits": 9}, "`message_bits` must be 0 to 8"),
+        ({"graph": "quick"}, "`graph` must be stock or fast or batched, got 'quick'"),
         ({"timeout_s": 0.0}, "`timeout_s` must be above 0"),
         ({"start_timeout_s": float("nan")}, "`start_timeout_s` must be above 0"),
     ],

@@ -68,6 +68,11 @@ def net_path(tmp_path_factory):
     return path
 
 
+@pytest.fixture(params=["stock", "fast", "batched"])
+def graph(request):
+    return request.param
+
+
 def worker_command(kind, step=FAULT_STEP):
     return [sys.executable, str(HERE / "lava_fault_worker.py"), kind, step]
 
@@ -129,8 +134,8 @@ def watch():
         ("kill", "SpikeSource was killed by signal 9"),
     ],
 )
-def test_encode_names_the_reason_when_a_model_fails(net_path, watch, kind, message):
-    encoder = make_encoder(net_path, kind)
+def test_encode_names_the_reason_when_a_model_fails(net_path, watch, graph, kind, message):
+    encoder = make_encoder(net_path, kind, graph=graph)
     with encoder:
         watch(encoder)
         start = time.monotonic()
@@ -142,8 +147,8 @@ def test_encode_names_the_reason_when_a_model_fails(net_path, watch, kind, messa
 
 
 @pytest.mark.parametrize("kind", ["sleep", "stop"])
-def test_encode_times_out_when_a_model_hangs(net_path, watch, kind):
-    encoder = make_encoder(net_path, kind, timeout_s=1.0, start_timeout_s=60.0)
+def test_encode_times_out_when_a_model_hangs(net_path, watch, graph, kind):
+    encoder = make_encoder(net_path, kind, timeout_s=1.0, start_timeout_s=60.0, graph=graph)
     with encoder:
         watch(encoder)
         start = time.monotonic()
@@ -204,6 +209,16 @@ def test_encode_reports_a_lava_process_killed_between_calls(net_path, watch):
         encoder.encode(SAMPLES)
         psutil.Process(encoder.worker_pid).children()[-1].kill()
         with pytest.raises(BackendCrashError, match="Lava's runtime service was killed by signal 9"):
+            encoder.encode(SAMPLES)
+
+
+def test_encode_names_the_process_that_holds_the_whole_network_when_it_is_killed(net_path, watch):
+    with make_encoder(net_path, graph="batched") as encoder:
+        watch(encoder)
+        encoder.encode(SAMPLES)
+        # the last four, in the order they are forked: network, source, sink, Lava's runtime service
+        psutil.Process(encoder.worker_pid).children()[-4].kill()
+        with pytest.raises(BackendCrashError, match="Lava process BatchedNetwork was killed by signal 9"):
             encoder.encode(SAMPLES)
 
 
@@ -374,13 +389,18 @@ def test_enter_says_how_to_install_lava(net_path, watch, command, message):
         ({"timing": Timing(n_steps=4, period=4, n_layers=3)}, "must be the network's 2, got 3"),
     ],
 )
-def test_enter_rejects_a_network_that_is_not_the_one_described(net_path, watch, options, message):
-    with pytest.raises(ConfigError, match=message), make_encoder(net_path, **options):
+@pytest.mark.parametrize("kind", ["stock", "batched"])
+def test_enter_rejects_a_network_that_is_not_the_one_described(net_path, watch, kind, options, message):
+    with pytest.raises(ConfigError, match=message), make_encoder(net_path, graph=kind, **options):
         pass
 
 
-def test_enter_rejects_a_file_that_is_not_a_network(tmp_path, watch):
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("fast", "is not a network that netx can load"), ("batched", "is not a readable netx network")],
+)
+def test_enter_rejects_a_file_that_is_not_a_network(tmp_path, watch, kind, message):
     path = tmp_path / "encoder.net"
     path.write_bytes(b"not HDF5")
-    with pytest.raises(BundleError, match="is not a network that netx can load"), make_encoder(path):
+    with pytest.raises(BundleError, match=message), make_encoder(path, graph=kind):
         pass

@@ -58,22 +58,34 @@ class Lane:
         Args:
             spikes: (B, C, H, W, T).
         """
+        self.reset()
+        by_step = np.ascontiguousarray(spikes.transpose(4, 1, 2, 3, 0))  # (B, C, H, W, T) -> (T, C, H, W, B)
+        for values in by_step:
+            yield self.step(values)
+
+    def reset(self) -> None:
+        """Return every layer to rest, for the next batch."""
         for synapse, neuron in zip(self._synapses, self._neurons, strict=True):
             synapse.reset()
             neuron.reset()
-        by_step = np.ascontiguousarray(spikes.transpose(4, 1, 2, 3, 0))  # (B, C, H, W, T) -> (T, C, H, W, B)
-        for step in by_step:
-            fired: NDArray[np.generic] = step
-            self._drives = []
-            for synapse, neuron in zip(self._synapses, self._neurons, strict=True):
-                np.copyto(synapse.inputs, fired.reshape(synapse.inputs.shape))
-                drive = synapse.drive()
-                self._drives.append(drive)
-                fired = neuron.step(drive)
-            yield fired.reshape(-1, self.n_samples)  # type: ignore[misc]
+
+    def step(self, values: NDArray[np.generic]) -> NDArray[np.bool_]:
+        """Advance every layer one step and return who spikes in the last, (F, B), valid until the next step.
+
+        Args:
+            values: (C, H, W, B), the input at this step.
+        """
+        fired = values
+        self._drives = []
+        for synapse, neuron in zip(self._synapses, self._neurons, strict=True):
+            np.copyto(synapse.inputs, fired.reshape(synapse.inputs.shape))
+            drive = synapse.drive()
+            self._drives.append(drive)
+            fired = neuron.step(drive)
+        return fired.reshape(-1, self.n_samples)  # type: ignore[return-value]
 
     def states(self) -> list[States]:
-        """Return (u, v, who spikes) of every layer after the step that `run` last yielded."""
+        """Return (u, v, who spikes) of every layer after the last step."""
         return [
             (drive if neuron.u is None else neuron.u, neuron.v, neuron.spikes)
             for drive, neuron in zip(self._drives, self._neurons, strict=True)

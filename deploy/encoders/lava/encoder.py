@@ -32,11 +32,12 @@ from sqdr.timing import Timing
 
 __all__ = ["LavaEncoder", "LavaGraph"]
 
-LavaGraph = Literal["stock", "fast"]
+LavaGraph = Literal["stock", "fast", "batched"]
 """Which Lava processes carry the network; all give the same spikes."""
 
 _WORKER_MODULE = "sqdr.deploy.encoders.lava.worker"
 _SAMPLES_PER_REQUEST = 16
+_BATCH_SAMPLES = 16
 _MAX_MESSAGE_BITS = 8  # samples are uint8
 _HOW_TO_INSTALL = "Lava runs on Python 3.10 only: install `sqdr[lava]` in a Python 3.10 and set SQDR_LAVA_PYTHON to it."
 
@@ -55,7 +56,8 @@ class LavaEncoder:
         timing: how samples follow one another.
         message_bits: bits of an input value, up to 8; 0 for plain spikes.
         graph: ``stock``, netx's processes with Lava's own models; ``fast``, the same with the sums of
-            convolutions taken by sparse matrices.
+            convolutions taken by sparse matrices; ``batched``, one process with the integer runtime in it
+            for 16 samples at once, the fastest for many samples.
         timeout_s: longest wait for each batch of up to 16 samples.
         start_timeout_s: longest wait for the start; by default ``timeout_s``.
         python: the worker's Python; by default the environment variable SQDR_LAVA_PYTHON, and
@@ -244,7 +246,7 @@ class LavaEncoder:
         ]
 
     def _trace_one(self, worker: Supervisor, sample: NDArray[np.uint8]) -> list[LayerTrace]:
-        request = Frame({"n_blank": self._timing.n_flush_periods, "wants_states": True}, sample)
+        request = Frame({"wants_states": True}, sample)
         reply = self._exchange(worker, request, time.monotonic() + self._timeout_s, "traced a sample")
         if reply.array is None:
             raise BackendCrashError("the Lava worker answered without states")
@@ -305,8 +307,7 @@ class LavaEncoder:
         for start in range(0, len(spikes), _SAMPLES_PER_REQUEST):
             batch = spikes[start : start + _SAMPLES_PER_REQUEST]
             is_last = start + len(batch) == len(spikes)
-            n_blank = self._timing.n_flush_periods if is_last else 0
-            yield Frame({"n_blank": n_blank, "wants_trains": wants_trains}, batch)
+            yield Frame({"is_last": is_last, "wants_trains": wants_trains}, batch)
 
     def _exchange(self, worker: Supervisor, request: Frame | None, deadline: float, doing: str) -> Frame:
         reply = worker.send_and_receive(request, deadline, doing)
@@ -354,6 +355,7 @@ class LavaEncoder:
             "timing": self._timing.model_dump(),
             "message_bits": self._message_bits,
             "graph": self._graph,
+            "n_batch": _BATCH_SAMPLES if self._graph == "batched" else 1,
         }
         return Frame({"network": network})
 

@@ -1,6 +1,6 @@
 """Samples streamed through a running Lava network, any number of them, one after another.
 
-Only the worker imports this module: it needs lava-nc and lava-dl.
+Only the worker imports this module: it needs lava-nc.
 """
 
 import multiprocessing
@@ -8,28 +8,26 @@ import queue
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from lava.lib.dl.netx.blocks.process import Conv, Dense
-from lava.lib.dl.netx.hdf5 import Network
 from lava.magma.compiler.builders.py_builder import PyProcessBuilder
 from lava.magma.core.process.message_interface_enum import ActorType
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.magma.runtime.mgmt_token_enums import MGMT_RESPONSE, enum_equal
 from lava.magma.runtime.runtime import Runtime
-from lava.proc.conv.process import Conv as ConvSynapse
 from numpy.typing import NDArray
 
+from sqdr.deploy.encoders.lava.graph import Graph
 from sqdr.deploy.encoders.lava.processes.sink import CountSink
 from sqdr.deploy.encoders.lava.processes.source import SpikeSource
-from sqdr.deploy.encoders.lava.processes.sparse_conv import SparseConvModel
-from sqdr.errors import BackendCrashError, BundleError, ConfigError
-from sqdr.timing import Timing
+from sqdr.errors import BackendCrashError
 
-__all__ = ["LavaStream", "NetworkOptions"]
+__all__ = ["LavaStream"]
+
+# What the sink posts: a period's number, its counts, and its spikes where they are wanted.
+Post = tuple[int, NDArray[np.int64], NDArray[np.uint8] | None]
 
 _N_QUEUED = 16
 _POLL_S = 0.0005
@@ -37,83 +35,46 @@ _POLL_S = 0.0005
 _FAULT_GRACE_S = 2.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class NetworkOptions:
-    """What the worker needs to know about a network.
-
-    Args:
-        net_path: a netx HDF5 file.
-        input_shape: (C, H, W).
-        n_outputs: neurons of the last layer, F.
-        timing: how samples follow one another.
-        message_bits: bits of an input value; 0 for plain spikes.
-        graph: stock or fast.
-    """
-
-    net_path: str
-    input_shape: tuple[int, int, int]
-    n_outputs: int
-    timing: Timing
-    message_bits: int
-    graph: str
-
-
 class LavaStream:
     """A compiled network between a live-fed source and a counting sink, and its Lava runtime.
 
     Args:
-        options: the network.
-        models: process models to use in place of the stock ones, by process class.
-
-    Raises:
-        BundleError: the file is not a netx network.
-        ConfigError: the network is not the one that ``options`` describes.
+        graph: the network.
+        models: process models to use in place of the graph's, by process class.
     """
 
-    def __init__(self, options: NetworkOptions, models: Mapping[type, type]) -> None:
-        self._timing = options.timing
+    def __init__(self, graph: Graph, models: Mapping[type, type]) -> None:
+        self._graph = graph
+        self._timing = graph.timing
         self._n_periods = 0
         self._frames: Any = multiprocessing.Queue(_N_QUEUED)
         self._counts: Any = multiprocessing.Queue()
         self._wants_trains = multiprocessing.Event()
-        self._network = _load(options)
-        self._input_shape = tuple(int(size) for size in self._network.inp.shape)
-        self._source = SpikeSource(shape=self._input_shape, period=options.timing.period, frames=self._frames)
+        shape = tuple(int(size) for size in graph.inp.shape)
+        self._source = SpikeSource(shape=shape, period=graph.timing.period, frames=self._frames)
         self._sink = CountSink(
-            n_outputs=options.n_outputs,
-            timing=options.timing,
+            n_outputs=int(graph.out.shape[0]),
+            timing=graph.timing,
             counts=self._counts,
             wants_trains=self._wants_trains,
         )
-        self._source.s_out.connect(self._network.inp)
-        output = self._network.out
-        if len(output.shape) > 1:
-            output = output.transpose([2, 1, 0]).flatten()  # (W, H, C) -> (C * H * W,)
-        output.connect(self._sink.s_in)
-        own = {ConvSynapse: SparseConvModel} if options.graph == "fast" else {}
-        config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map={**own, **models} or None)
+        self._source.s_out.connect(graph.inp)
+        graph.out.connect(self._sink.s_in)
+        config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map={**graph.models, **models} or None)
         executable = self._source.compile(config)
         self._runtime = Runtime(executable, ActorType.MultiProcessing)
         executable.assign_runtime_to_all_processes(self._runtime)
-        layers = {
-            part.id: f" of layer {index}"
-            for index, layer in enumerate(self._network.layers)
-            for part in (layer.synapse, layer.neuron)
-        }
-        self._layer_names = [
-            f"layer {place} ({kind})" for place, kind in enumerate(_kinds(self._network)) if kind in ("conv", "dense")
-        ]
         # In the order in which the runtime forks them; the runtime service comes last.
         self._names = [
-            f"Lava process {type(process).__name__}{layers.get(process.id, '')}"
+            f"Lava process {type(process).__name__}{graph.places.get(process.id, '')}"
             for process, builder in executable.proc_builders.items()
             if isinstance(builder, PyProcessBuilder)
         ]
 
     @property
-    def n_periods(self) -> int:
-        """Periods run since the start, which is also the number of the next one."""
-        return self._n_periods
+    def next_number(self) -> int:
+        """The number of the next sample; blank ones count too."""
+        return self._n_periods * self._graph.n_batch
 
     def start(self) -> None:
         """Fork the Lava processes; watch `find_fault` meanwhile, since this can hang."""
@@ -131,58 +92,76 @@ class LavaStream:
                 return _exception_or_exit(name, actor)
         return None
 
+    def warm_up(self) -> None:
+        """Run one blank period: the first step of the models is slower, and a broken network shows here."""
+        self._run_items([None])
+
     def run(
-        self, samples: NDArray[np.uint8], n_blank: int, wants_trains: bool
+        self, samples: NDArray[np.uint8], is_last: bool, wants_trains: bool
     ) -> tuple[list[int], NDArray[np.int64], NDArray[np.uint8]]:
-        """Run one period per sample, then ``n_blank`` blank periods.
+        """Run samples, a period for each B of them.
 
         Args:
-            samples: (N, C, H, W, T).
-            n_blank: blank periods after the last sample.
+            samples: (N, C, H, W, T); unless they are the last, N is a multiple of B.
+            is_last: whether to wait for their output; without it, some of it may come with the next call.
             wants_trains: whether spikes are wanted besides counts.
 
         Returns:
-            For every period whose output was complete by the last step, in order: its number since
+            For every sample whose output was complete by the last step, in order: its number since
             the start, counts (n, F), and spikes (n, F, T) if wanted, else none.
         """
+        graph, n_batch = self._graph, self._graph.n_batch
+        items: list[NDArray[np.uint8] | None] = [
+            graph.to_item(samples[start : start + n_batch]) for start in range(0, len(samples), n_batch)
+        ]
         if wants_trains:
             self._wants_trains.set()
         else:
             self._wants_trains.clear()
-        waiting: deque[NDArray[np.uint8] | None] = deque(self._to_lava(sample) for sample in samples)
-        waiting.extend([None] * n_blank)
+        posts = self._run_items([*items, *[None] * (graph.n_flush if is_last else 0)])
+        # (F * B,) -> (B, F) of each period
+        counts = [values.reshape(-1, n_batch).T for _, values, _ in posts]
+        trains = [
+            train.reshape(-1, n_batch, train.shape[-1]).transpose(1, 0, 2) for _, _, train in posts if train is not None
+        ]
+        return (
+            [period * n_batch + place for period, _, _ in posts for place in range(n_batch)],
+            np.concatenate(counts) if counts else np.zeros((0, 0), np.int64),
+            np.concatenate(trains) if trains else np.zeros((0, 0, 0), np.uint8),
+        )
+
+    def _run_items(self, items: list[NDArray[np.uint8] | None]) -> list[Post]:
+        """Run a period for each item, and return what was complete by its end."""
+        waiting = deque(items)
         n_before = self._n_complete(self._n_periods)
         n_run = len(waiting)
         self._n_periods += n_run
         n_wanted = self._n_complete(self._n_periods) - n_before
         self._runtime.start(RunSteps(num_steps=n_run * self._timing.period, blocking=False))
-        posts: list[tuple[int, NDArray[np.int64], NDArray[np.uint8] | None]] = []
+        posts: list[Post] = []
         while waiting or len(posts) < n_wanted or not self._is_answered():
             moved = self._feed(waiting) + self._drain(posts)
             if not moved:
                 time.sleep(_POLL_S)
         self._finish()
-        return (
-            [number for number, _, _ in posts],
-            np.array([counts for _, counts, _ in posts], np.int64),
-            np.array([train for _, _, train in posts if train is not None], np.uint8),
-        )
+        return posts
 
-    def trace(self, sample: NDArray[np.uint8], n_blank: int) -> tuple[list[str], list[list[int]], NDArray[np.int64]]:
+    def trace(self, sample: NDArray[np.uint8]) -> tuple[list[str], list[list[int]], NDArray[np.int64]]:
         """Run one sample a step at a time and read every neuron's states in between.
 
         Args:
             sample: (C, H, W, T).
-            n_blank: blank periods after it, so that it leaves the network.
 
         Returns:
             Name and shape, (C, H, W) or (F,), of each layer; and u and v of all neurons after each of the
             sample's steps in their layer, (2, neurons, T), layer after layer.
         """
-        shapes = [layer.neuron.u.shape[::-1] for layer in self._network.layers]
-        states = np.zeros((2, sum(int(np.prod(shape)) for shape in shapes), self._timing.n_steps), np.int64)
-        posts: list[Any] = []
-        waiting: deque[NDArray[np.uint8] | None] = deque([self._to_lava(sample), *[None] * n_blank])
+        graph = self._graph
+        states = np.zeros((2, sum(layer.n_neurons for layer in graph.layers), self._timing.n_steps), np.int64)
+        posts: list[Post] = []
+        waiting: deque[NDArray[np.uint8] | None] = deque([graph.to_item(sample[None]), *[None] * graph.n_flush])
+        if graph.wants_states is not None:
+            graph.wants_states.set()
         n_before = self._n_complete(self._n_periods)
         n_steps = len(waiting) * self._timing.period
         self._n_periods += len(waiting)
@@ -197,19 +176,21 @@ class LavaStream:
         while len(posts) < n_wanted:  # nobody asked for them, but the next run must not find them
             if not self._drain(posts):
                 time.sleep(_POLL_S)
-        return self._layer_names, [[int(size) for size in shape] for shape in shapes], states
+        if graph.wants_states is not None:
+            graph.wants_states.clear()
+        return [layer.name for layer in graph.layers], [list(layer.shape) for layer in graph.layers], states
 
     def _read_states(self, step: int, states: NDArray[np.int64]) -> None:
-        """Copy the states of every layer in which the sample is at this step; layer k gets it k + 1 steps late."""
+        """Copy the states of every layer in which the sample is at this step."""
+        found: dict[int, NDArray[Any]] = {}  # layers may share a variable
         start = 0
-        for index, layer in enumerate(self._network.layers):
-            neuron = layer.neuron
-            end = start + int(np.prod(neuron.u.shape))
-            t = step - index - 1
+        for layer in self._graph.layers:
+            end, t = start + layer.n_neurons, step - layer.delay
             if 0 <= t < self._timing.n_steps:
-                for row, variable in enumerate((neuron.u, neuron.v)):
-                    values = self._runtime.get_var(variable.id).reshape(variable.shape)
-                    states[row, start:end, t] = values.transpose().reshape(-1)  # (W, H, C) -> (C, H, W)
+                for row, variable in enumerate(layer.variables):
+                    if variable.id not in found:
+                        found[variable.id] = self._runtime.get_var(variable.id)
+                    states[row, start:end, t] = layer.take(found[variable.id])
             start = end
 
     def _feed(self, waiting: "deque[NDArray[np.uint8] | None]") -> int:
@@ -223,7 +204,7 @@ class LavaStream:
             moved += 1
         return moved
 
-    def _drain(self, posts: list[tuple[int, NDArray[np.int64], NDArray[np.uint8] | None]]) -> int:
+    def _drain(self, posts: list[Post]) -> int:
         moved = 0
         while True:
             try:
@@ -248,17 +229,6 @@ class LavaStream:
         spare = n_periods * timing.period - timing.n_layers - timing.n_steps
         return max(0, spare // timing.period + 1)
 
-    def _to_lava(self, sample: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if len(self._input_shape) == 1:
-            flat = sample.reshape(-1, sample.shape[-1])  # (C, H, W, T) -> (C * H * W, T)
-            return np.ascontiguousarray(flat.T)
-        return np.ascontiguousarray(sample.transpose(3, 2, 1, 0))  # (C, H, W, T) -> (T, W, H, C)
-
-
-def _kinds(network: Any) -> list[str]:
-    blocks = network.net_config["layer"]
-    return [str(blocks[index]["type"]) for index in range(len(blocks))]
-
 
 def _exception_of(actor: Any) -> str | None:
     try:
@@ -279,39 +249,3 @@ def _exception_or_exit(name: str, actor: Any) -> str:
     if code is not None and code < 0:
         return f"{name} was killed by signal {-code}"
     return f"{name} exited with code {code}"
-
-
-def _load(options: NetworkOptions) -> Any:
-    channels, height, width = options.input_shape
-    try:
-        network = Network(
-            options.net_path,
-            input_shape=(width, height, channels),
-            reset_interval=options.timing.period,
-            reset_offset=options.timing.reset_offset,
-            input_message_bits=options.message_bits,
-        )
-    except Exception as error:  # netx has no errors of its own: KeyError, OSError, RuntimeError, ...
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise BundleError(f"{options.net_path} is not a network that netx can load: {reason}") from error
-    _check(network, options)
-    return network
-
-
-def _check(network: Any, options: NetworkOptions) -> None:
-    kinds = [type(layer).__name__ for layer in network.layers if type(layer) not in (Conv, Dense)]
-    if kinds:
-        raise ConfigError(f"the network may only have Conv and Dense layers, got {kinds[0]}.")
-    if len(network.layers) != options.timing.n_layers:
-        raise ConfigError(
-            f"`timing.n_layers` must be the network's {len(network.layers)}, got {options.timing.n_layers}."
-        )
-    channels, height, width = options.input_shape
-    shape, n_values = tuple(network.inp.shape), channels * height * width
-    if shape not in ((width, height, channels), (n_values,)):
-        raise ConfigError(
-            f"`input_shape` (C, H, W) must fit the network's input {shape} (W, H, C), got {options.input_shape}."
-        )
-    n_outputs = int(np.prod(network.out.shape))
-    if n_outputs != options.n_outputs:
-        raise ConfigError(f"`n_outputs` must be the network's {n_outputs}, got {options.n_outputs}.")

@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import numpy as np
-
 from sqdr.deploy.encoders.lava.frames import PROTOCOL, Frame, to_error_frame
+from sqdr.deploy.encoders.lava.graph import NetworkOptions
 from sqdr.deploy.encoders.lava.leftovers import TAG_VARIABLE
 from sqdr.deploy.encoders.lava.warden import Channel, Warden, name_shared_memory, tie_children
 from sqdr.errors import ConfigError, InputError, SqdrError
@@ -62,7 +61,12 @@ def _serve(channel: Channel, warden: Warden, load_models: ModelLoader) -> NoRetu
 
 def _start(network: dict[str, Any], warden: Warden, load_models: ModelLoader) -> "LavaStream":
     try:
-        from sqdr.deploy.encoders.lava.stream import LavaStream, NetworkOptions
+        from sqdr.deploy.encoders.lava.stream import LavaStream
+
+        if network["graph"] == "batched":
+            from sqdr.deploy.encoders.lava.batched_graph import batched_graph as build_graph
+        else:
+            from sqdr.deploy.encoders.lava.netx_graph import netx_graph as build_graph
     except Exception as error:  # on Python 3.11 and later lava raises ValueError, not ImportError
         raise _LavaMissingError(f"{type(error).__name__}: {error}") from error
     options = NetworkOptions(
@@ -72,12 +76,12 @@ def _start(network: dict[str, Any], warden: Warden, load_models: ModelLoader) ->
         timing=Timing(**network["timing"]),
         message_bits=network["message_bits"],
         graph=network["graph"],
+        n_batch=network["n_batch"],
     )
-    stream = LavaStream(options, load_models())
+    stream = LavaStream(build_graph(options), load_models())
     warden.find_fault = stream.find_fault
     stream.start()
-    # One blank period: the first step of the models is slower, and a broken network shows here.
-    stream.run(np.zeros((0, *options.input_shape, options.timing.n_steps), np.uint8), 1, False)
+    stream.warm_up()
     return stream
 
 
@@ -85,12 +89,12 @@ def _run(stream: "LavaStream", channel: Channel, request: Frame) -> None:
     if request.array is None:
         raise ValueError("a request without samples")
     if request.header.get("wants_states"):
-        names, shapes, states = stream.trace(request.array[0], int(request.header["n_blank"]))
+        names, shapes, states = stream.trace(request.array[0])
         channel.send(Frame({"names": names, "shapes": shapes}, states))
         return
     wants_trains = bool(request.header["wants_trains"])
-    first = stream.n_periods
-    numbers, counts, trains = stream.run(request.array, int(request.header["n_blank"]), wants_trains)
+    first = stream.next_number
+    numbers, counts, trains = stream.run(request.array, bool(request.header["is_last"]), wants_trains)
     header = {"first": first, "numbers": numbers}
     channel.send(Frame(header, trains if wants_trains else counts))
 

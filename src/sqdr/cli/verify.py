@@ -33,11 +33,15 @@ class LavaGraphName(str, Enum):
 
     STOCK = "stock"
     FAST = "fast"
+    BATCHED = "batched"
 
 
 LavaGraphOption = Annotated[
     LavaGraphName,
-    typer.Option(help="What runs as encoder lava: Lava's own models, or those with faster sums of convolutions."),
+    typer.Option(
+        help="What runs as encoder lava: Lava's own models, those with faster sums of convolutions, or one process "
+        "that holds the integer runtime."
+    ),
 ]
 
 
