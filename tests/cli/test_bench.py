@@ -57,6 +57,25 @@ def test_encoder_is_measured_beside_lava(bundle_path: Path, tmp_path: Path) -> N
     assert rows["stock netx in Lava"]["n_compared"] > 0
 
 
+@pytest.mark.lava
+@pytest.mark.skipif(sys.version_info[:2] != (3, 10), reason="Lava runs on Python 3.10 only")
+def test_lavas_faster_graphs_are_measured_beside_stock(bundle_path: Path, tmp_path: Path) -> None:
+    pytest.importorskip("lava", reason="needs the lava extra")
+    command = [COMMAND, "bench", "lava", bundle_path, "--images", "20", "--repeats", "1", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in json.loads(done.stdout)["rows"]}
+    assert set(rows) == {"fast", "batched"}
+    assert rows["batched"]["n_compared"] == (20 + 16) * 4 * 5  # samples of both sides, features, steps
+    assert all((row["peer"], row["n_different"]) == ("stock netx in Lava", 0) for row in rows.values())
+
+
+def test_lava_bench_says_how_to_install_it(bundle_path: Path, tmp_path: Path) -> None:
+    done = bench("lava", bundle_path, "--images", 2, "--repeats", 1, cwd=tmp_path)
+    assert done.returncode != 0
+    assert "SQDR_LAVA_PYTHON" in done.stderr
+
+
 def test_wrong_bundle_ends_in_one_line(tmp_path: Path) -> None:
     done = bench("encoder", tmp_path / "nothing", cwd=tmp_path)
     assert done.returncode == 2

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from sqdr.coding import encode_images
 from sqdr.data import Images
-from sqdr.deploy.encoders.lava import LavaEncoder
+from sqdr.deploy.encoders.lava import LavaEncoder, LavaGraph
 from sqdr.deploy.verify import verify_bundle
 from sqdr.errors import DataError
 from sqdr.export.to_netx import write_netx
@@ -50,8 +51,14 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_streamed_images_give_slayers_spikes(case: str, tmp_path: Path) -> None:
+# Lava's own models with every case, the faster graphs with plain spikes and with payloads.
+GRAPHS = [(case, "stock") for case in CASES] + [
+    (case, graph) for case in ("mnist10k", "non-square 8x24", "graded 4-bit") for graph in ("fast", "batched")
+]
+
+
+@pytest.mark.parametrize(("case", "graph"), GRAPHS)
+def test_streamed_images_give_slayers_spikes(case: str, graph: LavaGraph, tmp_path: Path) -> None:
     make_images, preset, coding = CASES[case]
     spikes = encode_images(make_images(), coding)
     torch.manual_seed(0)
@@ -69,6 +76,7 @@ def test_streamed_images_give_slayers_spikes(case: str, tmp_path: Path) -> None:
         n_outputs=9,
         timing=timing,
         message_bits=coding.message_bits,
+        graph=graph,
     ) as lava:
         found = lava.spike_trains(spikes)
     assert found.shape == (N_SAMPLES, 9, coding.n_steps)
@@ -91,8 +99,11 @@ def test_strides_dilation_and_groups_over_axes_of_their_own(tmp_path: Path) -> N
         expected = encoder.eval()(torch.from_numpy(spikes).float()).numpy().astype(np.uint8)
     write_netx(encoder, 1, tmp_path / "encoder.net")
     timing = Timing(n_steps=4, period=8, n_layers=3)
-    with LavaEncoder(tmp_path / "encoder.net", input_shape=(2, 8, 16), n_outputs=5, timing=timing) as lava:
-        assert (lava.spike_trains(spikes) != expected).sum() == 0
+    for graph in get_args(LavaGraph):
+        with LavaEncoder(
+            tmp_path / "encoder.net", input_shape=(2, 8, 16), n_outputs=5, timing=timing, graph=graph
+        ) as lava:
+            assert (lava.spike_trains(spikes) != expected).sum() == 0
     assert expected.any()
 
 

@@ -45,6 +45,27 @@ def encoder(
     _finish(rows, skipped, {"n_images": images, "repeats": repeats}, out, json_output)
 
 
+@app.command()
+def lava(
+    bundle: Annotated[
+        Path | None, typer.Argument(help="Whose encoder. Default: the presets tiny, small and base at 28x28.")
+    ] = None,
+    images: Annotated[int, typer.Option(help="For the batched graph; the others get 16.", min=1)] = 256,
+    repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 5,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Lava's graphs fast and batched against stock netx, milliseconds per image without the start.
+
+    Example: sqdr bench lava out/demo/bundle
+    """
+    with one_core(), progress_bar("measuring", wants_progress(json_output)) as progress:
+        from sqdr.cli.bench.lava import bench_lava
+
+        rows = bench_lava(bundle, images, repeats, progress)
+    _finish(rows, [], {"n_images": images, "repeats": repeats}, out, json_output)
+
+
 def _finish(
     rows: list[BenchRow], skipped: list[str], options: dict[str, Any], out: Path | None, json_output: bool
 ) -> None:

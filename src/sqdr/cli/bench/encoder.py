@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqdr.specification import ModelSpec
 
-__all__ = ["bench_encoder"]
+__all__ = ["PRESETS", "Network", "bench_encoder", "bundle_network", "preset_networks"]
 
 SUBJECT = "encoder"
 PRESETS = ("tiny", "small", "base")
@@ -56,14 +56,17 @@ def bench_encoder(
     """
     rows: list[BenchRow] = []
     with contextlib.ExitStack() as stack:
-        networks = list(_of_bundle(bundle, n_images, stack) if bundle else _of_presets(n_images, stack))
+        networks = list(
+            bundle_network(bundle, n_images, stack) if bundle else preset_networks(PRESETS, n_images, stack)
+        )
         for index, network in enumerate(networks):
             rows += _rows(network, repeats, skipped)
             progress(index + 1, len(networks))
     return rows
 
 
-def _of_bundle(path: Path, n_images: int, stack: contextlib.ExitStack) -> Iterator[Network]:
+def bundle_network(path: Path, n_images: int, stack: contextlib.ExitStack) -> Iterator[Network]:
+    """Give a bundle's encoder with images of its data set."""
     import numpy as np
 
     from sqdr.bundle import Bundle
@@ -79,7 +82,8 @@ def _of_bundle(path: Path, n_images: int, stack: contextlib.ExitStack) -> Iterat
     yield Network(name=bundle.name, net_path=bundle.path_of("encoder.net"), model=model, images=chosen)
 
 
-def _of_presets(n_images: int, stack: contextlib.ExitStack) -> Iterator[Network]:
+def preset_networks(presets: Sequence[str], n_images: int, stack: contextlib.ExitStack) -> Iterator[Network]:
+    """Give each preset at 28x28 with random weights that spike, and random images."""
     import numpy as np
     import torch
 
@@ -94,7 +98,7 @@ def _of_presets(n_images: int, stack: contextlib.ExitStack) -> Iterator[Network]
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sqdr-bench-")))
     images = np.random.default_rng(0).integers(0, 256, (n_images, 1, 28, 28), dtype=np.uint8)
     coding = CodingSpec(kind="rate", n_steps=N_STEPS)
-    for name in PRESETS:
+    for name in presets:
         layers = preset_layers(name, 9)  # type: ignore[arg-type]
         spec = EncoderSpec(input_shape=(1, 28, 28), layers=layers)
         torch.manual_seed(0)
