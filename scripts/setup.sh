@@ -17,7 +17,7 @@ say() {
     printf 'setup: %s\n' "$*" >&2
 }
 
-# Prints what .venv must have been made from: the declared dependencies, the interpreter, and this folder
+# Prints what .venv must have been made from: the declared dependencies, the C sources, the interpreter, and this folder
 # (scripts in .venv/bin and the editable install hold absolute paths). Fails where .venv's Python does not run.
 fingerprint() {
     "$venv/bin/python" -c '
@@ -26,7 +26,7 @@ digest = hashlib.sha256()
 for part in (*(pathlib.Path(name).read_bytes() for name in sys.argv[2:]), sys.version.encode(), sys.argv[1].encode()):
     digest.update(hashlib.sha256(part).digest())
 print(digest.hexdigest())
-' "$root" pyproject.toml constraints.txt 2>/dev/null </dev/null
+' "$root" pyproject.toml constraints.txt setup.py train/encoder/cuba/*.[ch] 2>/dev/null </dev/null
 }
 
 is_current() {

@@ -18,6 +18,7 @@ from sqdr.specification import (
     SurrogateSpec,
 )
 from sqdr.strict import StrictModel, load_yaml, parse
+from sqdr.train.encoder.cuba import CubaChoice
 from sqdr.train.encoder.presets import PresetName, preset_layers
 
 __all__ = [
@@ -96,6 +97,9 @@ class TrainingConfig(StrictModel):
         seed: of weights and batch order.
         device: where to train.
         n_threads: CPU threads of torch; null leaves torch's choice.
+        cuba: what computes the encoder's layers while training, see `sqdr.train.encoder.cuba`: ``auto`` the
+            fastest path here, ``c`` the same but an error where the C kernels were not built, ``torch`` no
+            kernels of ours, ``stock`` SLAYER's own code. The spikes are the same.
     """
 
     n_epochs: int = Field(ge=1, le=100_000)
@@ -108,6 +112,7 @@ class TrainingConfig(StrictModel):
     seed: int = Field(default=0, ge=0, lt=2**32)
     device: Literal["cpu", "cuda", "auto"] = "auto"
     n_threads: int | None = Field(default=None, ge=1)
+    cuba: CubaChoice = "auto"
 
 
 class TrainConfig(StrictModel):

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from sqdr.specification import ModelSpec
+from sqdr.train.encoder.cuba import CubaChoice
 from sqdr.train.encoder.slayer import SlayerEncoder
 from sqdr.train.head.reupload import ReuploadHead
 
@@ -16,12 +17,13 @@ class JointModel(nn.Module):
     Args:
         spec: of the whole model.
         simulator: of the head's circuit.
+        cuba_path: what computes the encoder's layers, see `SlayerEncoder`.
     """
 
-    def __init__(self, spec: ModelSpec, simulator: str = "statevector") -> None:
+    def __init__(self, spec: ModelSpec, simulator: str = "statevector", cuba_path: CubaChoice = "auto") -> None:
         super().__init__()
         self.spec = spec
-        self.encoder = SlayerEncoder(spec.encoder, spec.coding.max_payload)
+        self.encoder = SlayerEncoder(spec.encoder, spec.coding.max_payload, cuba_path)
         self.head = ReuploadHead(spec.head, simulator)
 
     def forward(self, spikes: Tensor) -> Tensor:

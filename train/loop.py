@@ -26,6 +26,7 @@ from sqdr.train.batches import CodedImages, batches
 from sqdr.train.checkpoint import SafetensorsCheckpoints, load_checkpoint
 from sqdr.train.config import TrainConfig, TrainingConfig, resolve_model
 from sqdr.train.curves import draw_curves, merge_metrics, write_metrics
+from sqdr.train.encoder.cuba.choice import check_choice
 from sqdr.train.encoder.initialisation import wake_layers
 from sqdr.train.encoder.slayer import cuda_problem
 from sqdr.train.joint import JointModel, float_spikes, n_trained_parameters
@@ -81,6 +82,7 @@ def run_training(
     config = config.with_data_root(config.data.root or os.environ.get("SQDR_DATA_DIR"))
     data = load_data(config)
     spec = resolve_model(config, data)
+    check_choice(config.training.cuba)
     accelerator = _accelerator(config.training)
     _claim(run, overwrite)
     with storage_errors(run.root):
@@ -127,7 +129,7 @@ def _fit(
     training = config.training
     with _reproducible(training):
         lightning.seed_everything(training.seed, verbose=False)
-        model = JointModel(run.read_spec(), config.head.simulator)
+        model = JointModel(run.read_spec(), config.head.simulator, training.cuba)
         train_batches = batches(data.train, model.spec.coding, training.batch_size, training.seed)
         val_batches = batches(data.validation, model.spec.coding, EVALUATION_BATCH)
         if config.encoder.initial_rate is not None and not is_resumed:
@@ -233,12 +235,14 @@ def _accelerator(training: TrainingConfig) -> str:
     if training.device == "cpu":
         return "cpu"
     if torch.cuda.is_available():
-        problem = cuda_problem()
+        # only SLAYER's own code needs kernels that nvcc compiles
+        problem = cuda_problem() if training.cuba == "stock" else None
         if problem is None:
             return "cuda"
         if training.device == "cuda":
             raise MissingDependencyError(
-                f"SLAYER cannot compile its CUDA kernels: {problem}. Install nvcc and ninja, or use --device cpu."
+                f"SLAYER cannot compile its CUDA kernels: {problem}. Set training.cuba to auto, install nvcc and "
+                "ninja, or use --device cpu."
             )
         logging.getLogger("sqdr").warning("training on the CPU: SLAYER cannot compile its CUDA kernels: %s", problem)
         return "cpu"

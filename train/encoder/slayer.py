@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from sqdr.plugins import missing
 from sqdr.specification import ConvSpec, DenseSpec, EncoderSpec
+from sqdr.train.encoder.cuba import CubaChoice
+from sqdr.train.encoder.cuba.choice import check_choice
 
 __all__ = ["SlayerEncoder", "cuda_problem", "import_slayer"]
 
@@ -59,15 +61,21 @@ class SlayerEncoder(nn.Module):
     Args:
         spec: of the encoder.
         max_payload: largest value of one input spike; the first layer's threshold grows with it.
+        cuba_path: what computes the layers: SLAYER's own code (``stock``), or `sqdr.train.encoder.cuba`, which is
+            equal and faster (``auto``, ``c``, ``torch``).
 
     Attributes:
         blocks: SLAYER blocks, one per layer, with a Flatten before the first dense one.
 
+    Raises:
+        MissingDependencyError: lava-dl is not installed, or ``c`` was not built.
+
     Source: lava-dl 0.6.0, lava/lib/dl/slayer/block/cuba.py.
     """
 
-    def __init__(self, spec: EncoderSpec, max_payload: int = 1) -> None:
+    def __init__(self, spec: EncoderSpec, max_payload: int = 1, cuba_path: CubaChoice = "stock") -> None:
         super().__init__()
+        check_choice(cuba_path)
         cuba = import_slayer().block.cuba
         self.spec = spec
         blocks: list[nn.Module] = []
@@ -97,6 +105,11 @@ class SlayerEncoder(nn.Module):
             # SLAYER spikes at v >= threshold + eps, to mean v > threshold as Lava does. Its own eps is
             # lost in float32 above a threshold of 64; half a step of the voltage never is.
             block.neuron.threshold_eps = 0.5 / block.neuron.s_scale
+        if cuba_path != "stock":
+            from sqdr.train.encoder.cuba.blocks import accelerate  # which imports SLAYER
+
+            for block in self.layers():
+                accelerate(block, cuba_path)
         self.build()
 
     def _neuron(self, payload: int) -> dict[str, Any]:

@@ -1,0 +1,20 @@
+"""The one part of sqdr that is compiled, and only where there is a compiler; all else is in pyproject.toml."""
+
+from setuptools import Extension, setup
+
+FOLDER = "train/encoder/cuba"
+
+setup(
+    ext_modules=[
+        Extension(
+            # loaded with ctypes: C alone, without Python's headers
+            "sqdr.train.encoder.cuba._kernel",
+            sources=[f"{FOLDER}/neuron.c", f"{FOLDER}/synapse.c"],
+            depends=[f"{FOLDER}/processor.h"],
+            # neither -ffast-math, which changes the whole process's arithmetic, nor -march=native, which ends
+            # in a crash on another machine
+            extra_compile_args=["-O3", "-std=c99", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"],
+            optional=True,
+        )
+    ]
+)

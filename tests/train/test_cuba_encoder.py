@@ -1,0 +1,204 @@
+"""Whole encoders by every path against stock SLAYER: spikes, gradients, state and export."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sqdr.errors import MissingDependencyError
+from sqdr.export.to_netx import write_netx
+from sqdr.specification import ConvSpec, DenseSpec, EncoderSpec, NeuronSpec
+from sqdr.train.encoder.cuba import choice, compiled
+from sqdr.train.encoder.initialisation import wake_layers
+from sqdr.train.encoder.presets import preset_layers
+from sqdr.train.encoder.slayer import SlayerEncoder
+
+CHOICES = ["torch", pytest.param("c", marks=pytest.mark.skipif(compiled.library() is None, reason="no C kernels"))]
+# sums of float32 in another order; SLAYER's own error against float64 is of this size
+WEIGHT_TOLERANCE = 2e-5
+
+
+def twins(spec: EncoderSpec, chosen: Any, seed: int = 0, max_payload: int = 1) -> tuple[SlayerEncoder, SlayerEncoder]:
+    torch.manual_seed(seed)
+    stock = SlayerEncoder(spec, max_payload)
+    twin = SlayerEncoder(spec, max_payload, chosen)
+    twin.load_state_dict(stock.state_dict())
+    return stock, twin
+
+
+def spike_input(spec: EncoderSpec, n: int, n_steps: int, seed: int, rate: float = 0.3) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.rand((n, *spec.input_shape, n_steps), generator=generator) < rate).float()
+
+
+def gradients(encoder: SlayerEncoder, x: torch.Tensor, seed: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    encoder.zero_grad()
+    x = x.clone().requires_grad_()
+    out = encoder(x)
+    out.backward(torch.randn(out.shape, generator=torch.Generator().manual_seed(seed)))
+    assert x.grad is not None
+    trained = [parameter.grad for parameter in encoder.parameters() if parameter.grad is not None]
+    return out.detach(), [x.grad, *trained]
+
+
+def assert_same(stock: SlayerEncoder, twin: SlayerEncoder, x: torch.Tensor, seed: int) -> int:
+    """Compare all layers' spikes and all gradients; return how many spikes were sent."""
+    for expected, found in zip(stock.layer_spikes(x), twin.layer_spikes(x), strict=True):
+        assert found.shape == expected.shape
+        assert (found != expected).sum() == 0
+    expected, expected_gradients = gradients(stock, x, seed)
+    found, found_gradients = gradients(twin, x, seed)
+    assert torch.equal(found, expected)
+    assert len(found_gradients) == len(expected_gradients) > 1
+    for gradient, other in zip(expected_gradients, found_gradients, strict=True):
+        assert (gradient - other).abs().max() <= WEIGHT_TOLERANCE * gradient.abs().max().clamp(min=1e-20)
+    return int(sum(train.sum() for train in stock.layer_spikes(x)))
+
+
+@pytest.mark.parametrize("chosen", CHOICES)
+@settings(max_examples=25, deadline=None)
+@given(
+    size=st.tuples(st.integers(5, 12), st.integers(5, 12)),
+    groups=st.integers(1, 3),
+    channels=st.tuples(st.integers(1, 4), st.integers(1, 7)),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    n=st.integers(1, 35),
+    n_steps=st.integers(1, 9),
+    decays=st.tuples(st.integers(1, 4096) | st.just(4096), st.integers(0, 4096)),
+    seed=st.integers(0, 2**31),
+)
+def test_random_encoders_are_slayers(
+    chosen: Any,
+    size: tuple[int, int],
+    groups: int,
+    channels: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    n: int,
+    n_steps: int,
+    decays: tuple[int, int],
+    seed: int,
+) -> None:
+    reach = [d * (k - 1) + 1 - 2 * p for d, k, p in zip(dilation, kernel, padding, strict=True)]
+    if any(r > s for r, s in zip(reach, size, strict=True)):
+        kernel = (1, 1)
+    conv = ConvSpec(
+        out_channels=groups * channels[1],
+        kernel_size=kernel,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+    spec = EncoderSpec(
+        input_shape=(groups * channels[0], *size),
+        layers=(conv, DenseSpec(out_features=channels[1]), DenseSpec(out_features=3)),
+        neuron=NeuronSpec(threshold=0.5, current_decay=decays[0] / 4096, voltage_decay=decays[1] / 4096),
+        is_weight_normalised=False,  # its gradient of one weight is a difference of equals
+    )
+    stock, twin = twins(spec, chosen, seed)
+    assert_same(stock, twin, spike_input(spec, n, n_steps, seed), seed)
+
+
+@pytest.mark.parametrize("chosen", CHOICES)
+@pytest.mark.parametrize("preset", ["tiny", "small", "base"])
+def test_presets_are_slayers(preset: Any, chosen: Any) -> None:
+    spec = EncoderSpec(input_shape=(1, 28, 28), layers=preset_layers(preset, 9))
+    stock, twin = twins(spec, chosen)
+    x = spike_input(spec, 20, 8, 1)
+    wake_layers(stock, x, 0.1)
+    wake_layers(twin, x, 0.1)
+    for expected, found in zip(stock.state_dict().values(), twin.state_dict().values(), strict=True):
+        assert torch.equal(expected, found)
+    assert assert_same(stock, twin, x, 2) > 10_000
+
+
+@pytest.mark.parametrize("chosen", CHOICES)
+def test_graded_input_is_slayers(chosen: Any) -> None:
+    spec = EncoderSpec(input_shape=(1, 8, 8), layers=preset_layers("digits_small", 9))
+    stock, twin = twins(spec, chosen, max_payload=255)
+    x = spike_input(spec, 5, 6, 1) * torch.randint(1, 256, (5, 1, 8, 8, 6))
+    assert assert_same(stock, twin, x, 3) > 100
+
+
+@pytest.mark.parametrize("chosen", CHOICES)
+def test_states_out_of_range_fall_back_to_slayer(chosen: Any) -> None:
+    layers = (ConvSpec(out_channels=3, kernel_size=(2, 2)), DenseSpec(out_features=3))
+    stock, twin = twins(EncoderSpec(input_shape=(1, 4, 4), layers=layers), chosen)
+    x = spike_input(stock.spec, 3, 4, 1) * 2.0**19
+    with torch.no_grad():
+        largest = stock.blocks[0].synapse(x).abs().max().item()
+    assert largest > 2**18  # in units of 1/4096 it is the C kernel's limit of 2^30
+    assert_same(stock, twin, x, 4)
+
+
+@pytest.mark.parametrize("chosen", CHOICES)
+def test_state_and_export_stay_slayers(chosen: Any, tmp_path: Path) -> None:
+    spec = EncoderSpec(input_shape=(1, 8, 8), layers=preset_layers("digits_tiny", 9))
+    stock, twin = twins(spec, chosen)
+    assert list(stock.state_dict()) == list(twin.state_dict())
+    write_netx(stock, 1, tmp_path / "stock.net")
+    write_netx(twin, 1, tmp_path / "twin.net")
+    assert (tmp_path / "twin.net").read_bytes() == (tmp_path / "stock.net").read_bytes()
+    import h5py
+
+    for name, encoder in (("stock", stock), ("twin", twin)):  # SLAYER's own export, on the blocks themselves
+        with h5py.File(tmp_path / f"{name}.h5", "w", libver="earliest") as file:
+            for index, block in enumerate(encoder.blocks):
+                block.export_hdf5(file.create_group(f"layer/{index}"))
+    assert (tmp_path / "twin.h5").read_bytes() == (tmp_path / "stock.h5").read_bytes()
+
+
+@pytest.mark.parametrize("chosen", CHOICES)
+def test_batches_of_other_sizes_may_follow(chosen: Any) -> None:
+    spec = EncoderSpec(input_shape=(1, 8, 8), layers=preset_layers("digits_tiny", 9))
+    stock, twin = twins(spec, chosen)
+    for n, n_steps in ((3, 4), (17, 2), (1, 1)):
+        x = spike_input(spec, n, n_steps, n)
+        assert torch.equal(stock(x), twin(x))
+
+
+@pytest.mark.parametrize("chosen", CHOICES)
+def test_backward_twice_gives_the_same(chosen: Any) -> None:
+    spec = EncoderSpec(input_shape=(1, 8, 8), layers=preset_layers("digits_tiny", 9))
+    _, twin = twins(spec, chosen)
+    total = twin(spike_input(spec, 3, 4, 1)).sum()
+    total.backward(retain_graph=True)
+    once = [p.grad.clone() for p in twin.parameters() if p.grad is not None]
+    twin.zero_grad()
+    total.backward()
+    assert len(once) > 0
+    for first, parameter in zip(once, [p for p in twin.parameters() if p.grad is not None], strict=True):
+        assert torch.equal(first, parameter.grad)
+
+
+def test_auto_without_kernels_is_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "library", lambda: None)
+    choice.path_for.cache_clear()
+    try:
+        assert choice.path_for("auto", "cpu").name == "torch"
+        with pytest.raises(MissingDependencyError, match="got c, whose kernels were not built. Install a C "):
+            SlayerEncoder(EncoderSpec(input_shape=(1, 8, 8), layers=preset_layers("digits_tiny", 9)), 1, "c")
+    finally:
+        choice.path_for.cache_clear()
+
+
+@pytest.mark.parametrize("fault", ["missing", "no library", "other version"])
+def test_a_library_that_does_not_fit_is_left_alone(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if fault == "missing":
+        monkeypatch.setattr(compiled, "MODULE", "sqdr.train.encoder.cuba._nothing")
+    elif fault == "no library":
+        (tmp_path / "_broken.py").write_text("not a library\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(compiled, "MODULE", "_broken")
+    else:
+        monkeypatch.setattr(compiled, "INTERFACE_VERSION", -1)
+    assert compiled.library.__wrapped__() is None

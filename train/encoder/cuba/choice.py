@@ -1,0 +1,33 @@
+"""Which path computes: the configured one, on the device where the tensors are."""
+
+import functools
+
+from sqdr.errors import MissingDependencyError
+from sqdr.train.encoder.cuba import CubaChoice
+from sqdr.train.encoder.cuba.compiled import CompiledPath, library
+from sqdr.train.encoder.cuba.eager import EagerPath
+from sqdr.train.encoder.cuba.path import CubaPath
+
+__all__ = ["check_choice", "path_for"]
+
+
+def check_choice(choice: CubaChoice) -> None:
+    """Refuse what this installation cannot do.
+
+    Raises:
+        MissingDependencyError: ``c`` is asked for and was not built.
+    """
+    if choice == "c" and library() is None:
+        raise MissingDependencyError(
+            "`training.cuba` must be auto, torch or stock here, got c, whose kernels were not built. Install a C "
+            "compiler and then sqdr again, or use auto."
+        )
+
+
+@functools.cache
+def path_for(choice: CubaChoice, device_type: str) -> CubaPath:
+    """Return the fastest path that ``choice`` allows on a ``cpu`` or ``cuda`` device; not for ``stock``."""
+    kernels = library()
+    if choice != "torch" and device_type == "cpu" and kernels is not None:
+        return CompiledPath(kernels)
+    return EagerPath()
