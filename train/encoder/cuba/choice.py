@@ -1,6 +1,7 @@
 """Which path computes: the configured one, on the device where the tensors are."""
 
 import functools
+import logging
 
 from sqdr.errors import MissingDependencyError
 from sqdr.train.encoder.cuba import CubaChoice
@@ -27,7 +28,24 @@ def check_choice(choice: CubaChoice) -> None:
 @functools.cache
 def path_for(choice: CubaChoice, device_type: str) -> CubaPath:
     """Return the fastest path that ``choice`` allows on a ``cpu`` or ``cuda`` device; not for ``stock``."""
+    if choice != "torch" and device_type == "cuda":
+        return _on_gpu()
     kernels = library()
-    if choice != "torch" and device_type == "cpu" and kernels is not None:
+    if choice != "torch" and kernels is not None:
         return CompiledPath(kernels)
     return EagerPath()
+
+
+def _on_gpu() -> CubaPath:
+    try:
+        from sqdr.train.encoder.cuba.triton_path import TritonPath, first_run
+    except ImportError:  # torch's wheels for GPUs bring Triton along on Linux; elsewhere there may be none
+        return EagerPath()
+    try:
+        first_run()
+    # whatever Triton, the driver and the C compiler that Triton calls may raise
+    except Exception as error:
+        problem = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        logging.getLogger("sqdr").warning("the encoder runs without Triton, which is slower: %s", problem)
+        return EagerPath()
+    return TritonPath()

@@ -18,14 +18,14 @@ class OutOfRange(Exception):
     """A state does not fit the integers of this path: SLAYER's own dynamics take over."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class NeuronConstants:
     """What a layer's neurons compute with.
 
     Args:
         scale: integer states are real ones times this; a power of two.
-        current_decay: of 4096.
-        voltage_decay: of 4096.
+        current_decays: (1,) of 4096, where the neuron has it: a GPU's is not fetched.
+        voltage_decays: likewise.
         threshold: real; a neuron spikes from here on. It lies half a step above SLAYER's threshold, so that
             v == threshold does not spike.
         tau: of the surrogate gradient ``height * exp(-|v - threshold| / tau)``.
@@ -33,8 +33,8 @@ class NeuronConstants:
     """
 
     scale: int
-    current_decay: int
-    voltage_decay: int
+    current_decays: Tensor
+    voltage_decays: Tensor
     threshold: float
     tau: float
     height: float
@@ -45,12 +45,22 @@ class NeuronConstants:
         tau = neuron.tau_rho * TAU_FACTOR
         return cls(
             scale=neuron.s_scale,
-            current_decay=round(neuron.current_decay.item()),
-            voltage_decay=round(neuron.voltage_decay.item()),
+            current_decays=neuron.current_decay.detach(),
+            voltage_decays=neuron.voltage_decay.detach(),
             threshold=neuron.threshold + neuron.threshold_eps,
             tau=tau,
             height=neuron.scale_rho * HEIGHT_FACTOR / 2 / tau,
         )
+
+    @property
+    def current_decay(self) -> int:
+        """Of 4096, rounded as SLAYER does."""
+        return round(self.current_decays.item())
+
+    @property
+    def voltage_decay(self) -> int:
+        """Of 4096, rounded as SLAYER does."""
+        return round(self.voltage_decays.item())
 
     @property
     def kept_current(self) -> float:

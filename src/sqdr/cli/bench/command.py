@@ -66,6 +66,24 @@ def lava(
     _finish(rows, [], {"n_images": images, "repeats": repeats}, out, json_output)
 
 
+@app.command()
+def training(
+    repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 21,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """A training step with sqdr's CUBA layers against stock SLAYER and SpikingJelly, milliseconds per step.
+
+    Example: sqdr bench training
+    """
+    skipped: list[str] = []
+    with one_core(), progress_bar("measuring", wants_progress(json_output)) as progress:
+        from sqdr.cli.bench.training import bench_training
+
+        rows = bench_training(repeats, skipped, progress)
+    _finish(rows, skipped, {"repeats": repeats}, out, json_output)
+
+
 def _finish(
     rows: list[BenchRow], skipped: list[str], options: dict[str, Any], out: Path | None, json_output: bool
 ) -> None:

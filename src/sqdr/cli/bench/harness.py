@@ -14,7 +14,18 @@ from typing import Any
 __all__ = ["BenchRow", "Timing", "machine", "one_core", "time_in_turn"]
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-LIBRARIES = ("sqdr", "numpy", "torch", "lava-nc", "lava-dl", "onnx", "onnxruntime", "pennylane", "amazon-braket-sdk")
+LIBRARIES = (
+    "sqdr",
+    "numpy",
+    "torch",
+    "lava-nc",
+    "lava-dl",
+    "onnx",
+    "onnxruntime",
+    "pennylane",
+    "amazon-braket-sdk",
+    "spikingjelly",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
