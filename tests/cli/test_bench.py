@@ -11,6 +11,7 @@ import pytest
 
 from sqdr.cli.bench.harness import BenchRow, Timing, machine, one_core, time_in_turn
 
+PRESETS = ("tiny", "small", "base")
 COMMAND = Path(sys.executable).with_name("sqdr")
 
 
@@ -74,6 +75,22 @@ def test_lava_bench_says_how_to_install_it(bundle_path: Path, tmp_path: Path) ->
     done = bench("lava", bundle_path, "--images", 2, "--repeats", 1, cwd=tmp_path)
     assert done.returncode != 0
     assert "SQDR_LAVA_PYTHON" in done.stderr
+
+
+def test_training_rows_are_measured_with_equal_spikes(tmp_path: Path) -> None:
+    pytest.importorskip("lava.lib.dl", reason="needs the train extra")
+    done = bench("training", "--repeats", 1, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    rows = [row for row in result["rows"] if row["peer"] == "stock SLAYER"]
+    assert {row["network"] for row in rows} == {f"{n}{head}" for n in PRESETS for head in ("", " + quantum head")}
+    assert {row["name"] for row in rows} >= {"torch"}
+    for row in rows:
+        assert row["n_different"] == 0
+        assert row["n_compared"] > 100_000
+    assert {row["peer"] for row in result["rows"]} == {"stock SLAYER", "SpikingJelly"} or any(
+        "SpikingJelly" in reason for reason in result["skipped"]
+    )
 
 
 def test_wrong_bundle_ends_in_one_line(tmp_path: Path) -> None:
