@@ -9,8 +9,8 @@ setup(
         Extension(
             # loaded with ctypes: C alone, without Python's headers
             "sqdr.train.encoder.cuba._kernel",
-            sources=[f"{FOLDER}/neuron.c", f"{FOLDER}/synapse.c"],
-            depends=[f"{FOLDER}/processor.h"],
+            sources=[f"{FOLDER}/neuron.c", f"{FOLDER}/synapse.c", f"{FOLDER}/weight_gradient.c"],
+            depends=[f"{FOLDER}/processor.h", f"{FOLDER}/synapse.h"],
             # neither -ffast-math, which changes the whole process's arithmetic, nor -march=native, which ends
             # in a crash on another machine
             extra_compile_args=["-O3", "-std=c99", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"],

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sqdr.train.encoder.cuba.path import Convolution, NeuronConstants, OutOfRange
 
-__all__ = ["CompiledPath", "library"]
+__all__ = ["CompiledPath", "library", "load"]
 
 MODULE = "sqdr.train.encoder.cuba._kernel"
 # The library's own number, see neuron.c: an older build in place is left alone.
@@ -32,10 +32,13 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
 def library() -> ctypes.CDLL | None:
     """Return the compiled kernels, or None where the install had no compiler or they are of another version."""
     spec = importlib.util.find_spec(MODULE)
-    if spec is None or spec.origin is None:
-        return None
+    return None if spec is None or spec.origin is None else load(spec.origin)
+
+
+def load(path: str) -> ctypes.CDLL | None:
+    """Return the kernels in a shared library, or None if it holds none or those of another version."""
     try:
-        found = ctypes.CDLL(spec.origin)
+        found = ctypes.CDLL(path)
         if found.sqdr_version() != INTERFACE_VERSION:
             return None
         for name, (result, arguments) in SIGNATURES.items():

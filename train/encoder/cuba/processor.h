@@ -8,7 +8,8 @@
 #define INLINE static inline
 #endif
 
-#if defined(__GNUC__) && defined(__x86_64__)
+/* SQDR_PORTABLE: as on any other processor, for tests. */
+#if defined(__GNUC__) && defined(__x86_64__) && !defined(SQDR_PORTABLE)
 #define HAS_AVX2 (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
 /* Define name(parameters) as a call of body, compiled twice. */
 #define DISPATCHED(type, name, parameters, body)                                                  \
