@@ -8,11 +8,29 @@ import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, WrapSerializer, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    WrapSerializer,
+    model_validator,
+)
 
 from sqdr.strict import StrictModel
 
-__all__ = ["MAX_COUNT", "UNKNOWN", "Count", "Figure", "Money", "OptionalFigure", "PositiveReal", "Share", "ShotRange"]
+__all__ = [
+    "MAX_COUNT",
+    "UNKNOWN",
+    "Count",
+    "Figure",
+    "Money",
+    "OptionalFigure",
+    "PositiveReal",
+    "RealRange",
+    "Share",
+    "ShotRange",
+]
 
 UNKNOWN = "unknown"
 MAX_COUNT = 10**12
@@ -43,13 +61,34 @@ def _read_unknown(value: Any) -> Any:
     return None if isinstance(value, str) and value == UNKNOWN else value
 
 
+class _UnknownInSchema:
+    """The JSON schema of a value that may be unknown: the value's own, or the word."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        schema: dict[str, Any] = handler(core)
+        known = [each for each in schema.get("anyOf", []) if each != {"type": "null"}]
+        return {"anyOf": [*known, {"const": UNKNOWN, "type": "string"}]}
+
+
 def _write_unknown(value: Any, handler: SerializerFunctionWrapHandler) -> Any:
     return UNKNOWN if value is None else handler(value)
 
 
 Value = TypeVar("Value")
-Money = Annotated[Decimal, BeforeValidator(_money)]
-Month = Annotated[str, BeforeValidator(_month), Field(pattern=r"^20\d\d-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?$")]
+Money = Annotated[
+    Decimal,
+    BeforeValidator(_money),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": int(MAX_MONEY_USD)},
+                {"type": "string", "pattern": r"^\d+(\.\d+)?$"},
+            ]
+        }
+    ),
+]
+Month = Annotated[str, Field(pattern=r"^20\d\d-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?$"), BeforeValidator(_month)]
 # Strict: YAML's `yes` and "5" are not numbers.
 Count = Annotated[int, Field(strict=True, ge=1, le=MAX_COUNT)]
 PositiveReal = Annotated[float, Field(strict=True, gt=0)]
@@ -70,7 +109,7 @@ class Figure(StrictModel, Generic[Value]):
 class OptionalFigure(StrictModel, Generic[Value]):
     """A number from outside that may not be public: None, written ``unknown``."""
 
-    value: Annotated[Value | None, BeforeValidator(_read_unknown), WrapSerializer(_write_unknown)]
+    value: Annotated[Value | None, BeforeValidator(_read_unknown), WrapSerializer(_write_unknown), _UnknownInSchema]
     source: str = Field(min_length=3)
     as_of: Month
 
@@ -93,3 +132,16 @@ class ShotRange(StrictModel):
     def as_range(self) -> range:
         """Return the numbers of shots that are allowed."""
         return range(self.min, self.max + 1)
+
+
+class RealRange(StrictModel):
+    """The least and the most of a physical quantity."""
+
+    min: PositiveReal
+    max: PositiveReal
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "RealRange":
+        if self.min > self.max:
+            raise ValueError(f"`min` must be at most `max` {self.max}, got {self.min}")
+        return self

@@ -5,7 +5,17 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sqdr.hw_configs.figures import MAX_COUNT, Count, Figure, Money, OptionalFigure, PositiveReal, Share, ShotRange
+from sqdr.hw_configs.figures import (
+    MAX_COUNT,
+    Count,
+    Figure,
+    Money,
+    OptionalFigure,
+    PositiveReal,
+    RealRange,
+    Share,
+    ShotRange,
+)
 from sqdr.hw_configs.prices import ProgramSets, QpuPrices, SimulatorPrices
 from sqdr.strict import StrictModel
 
@@ -46,7 +56,9 @@ def _arn(value: str) -> str:
     return value
 
 
-Arn = Annotated[str, AfterValidator(_arn), Field(repr=False)]
+# JSON schema has no names of groups.
+ARN_SCHEMA = {"pattern": f"^{re.sub(r'[?]P<[a-z]+>', '', ARN_PATTERN.pattern)}$"}
+Arn = Annotated[str, AfterValidator(_arn), Field(repr=False, json_schema_extra=ARN_SCHEMA)]
 # The width of a register. More is a mistake, and 2 to its power might not fit in memory.
 Bits = Annotated[int, Field(strict=True, ge=1, le=32)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -206,6 +218,16 @@ class Loihi2(_Hardware):
         bias_exponent_bits: unsigned.
         weight_bits: the sign included; signed weights count twice (a step of 2).
         delay_bits: of a synapse's delay in steps, unsigned.
+        core_memory_bytes: of a core, shared by synapses, neuron states and routing tables.
+        synaptic_memory_bytes_per_core: of a core, for synapses alone.
+        n_fan_in_axons_per_core: sources of spikes that a core can tell apart.
+        n_fan_out_axons_per_core: pairs of a neuron on the core and a core that it sends its spikes to.
+        convolution_storage: ``shared``: a core stores a kernel once; ``unrolled``: every synapse by itself.
+        energy_per_neuron_update_pj: of one neuron in one time step, idle to active.
+        barrier_time_ns: by which all cores wait for each other at the end of a time step; no step is shorter.
+        time_per_step_ns: of a whole time step.
+
+    The figures from `core_memory_bytes` on may be left out, which means unknown.
     """
 
     kind: Literal["loihi2"]
@@ -222,7 +244,15 @@ class Loihi2(_Hardware):
     bias_exponent_bits: Figure[Bits]
     weight_bits: Figure[Bits]
     delay_bits: Figure[Bits]
-    energy_per_synaptic_operation_pj: Figure[PositiveReal]
+    energy_per_synaptic_operation_pj: OptionalFigure[PositiveReal]
+    core_memory_bytes: OptionalFigure[Count] | None = None
+    synaptic_memory_bytes_per_core: OptionalFigure[Count] | None = None
+    n_fan_in_axons_per_core: OptionalFigure[Count] | None = None
+    n_fan_out_axons_per_core: OptionalFigure[Count] | None = None
+    convolution_storage: OptionalFigure[Literal["shared", "unrolled"]] | None = None
+    energy_per_neuron_update_pj: OptionalFigure[RealRange] | None = None
+    barrier_time_ns: OptionalFigure[RealRange] | None = None
+    time_per_step_ns: OptionalFigure[PositiveReal] | None = None
 
 
 HardwareConfig: TypeAlias = BraketLocal | BraketSimulator | BraketQpu | Loihi2

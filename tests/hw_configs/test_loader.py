@@ -23,6 +23,9 @@ NAMES = [
     "braket_sv1",
     "braket_tn1",
     "local_dm",
+    "loihi2_hala_point",
+    "loihi2_kapoho_point",
+    "loihi2_oheo_gulch",
     "loihi2_sim",
 ]
 

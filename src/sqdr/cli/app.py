@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sqdr.cli import bench, cost, demo, doctor, export, plan, run, train, verify
+from sqdr.cli import bench, cost, demo, doctor, export, hw, plan, run, train, verify
 from sqdr.cli.console import JsonOption, emit_json, errors
 from sqdr.errors import SqdrError
 
@@ -52,6 +52,7 @@ app.command("run")(run.run)
 app.command("cost")(cost.cost)
 app.command("demo")(demo.demo)
 app.add_typer(bench.app, name="bench")
+app.add_typer(hw.app, name="hw")
 
 
 @app.command("doctor")
