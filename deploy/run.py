@@ -257,11 +257,15 @@ def _encoder_options(request: RunRequest) -> dict[str, Any]:
     """Return what the encoder takes of the options.
 
     Raises:
-        ConfigError: threads were asked of an encoder that takes none.
+        ConfigError: threads or a Lava graph were asked of an encoder that takes none.
     """
     options: dict[str, Any] = {}
     if request.timeout_s is not None and request.encoder in TAKE_TIMEOUT:
         options["timeout_s"] = request.timeout_s
+    if request.lava_graph is not None:
+        if request.encoder != "lava":
+            raise ConfigError(f"encoder '{request.encoder}' takes no `lava_graph`. Leave it out, or use encoder lava.")
+        options["graph"] = request.lava_graph
     if request.n_threads is not None:
         if request.encoder not in TAKE_THREADS:
             raise ConfigError(

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from sqdr.deploy.encoders.lava import LavaGraph
 from sqdr.deploy.heads.adaptive import ERROR_RATE
 from sqdr.deploy.heads.compose import Spending
 from sqdr.deploy.heads.zero_noise import Extrapolation
@@ -35,6 +36,7 @@ class RunRequest(StrictModel):
         data_root: where data sets are.
         timeout_s: for each call to an encoder that takes one.
         n_threads: of an encoder that takes them, 0 for all cores; None for its own choice.
+        lava_graph: of encoder lava, see `sqdr.deploy.encoders.lava.encoder`; None for its own choice.
         budget_usd: the most that the journal's tasks may cost together, estimated.
         journal: of a device on Amazon Braket; None for ``journal.sqlite`` beside the results.
         is_adaptive, error_rate, route_margin, route_check, is_readout_mitigated, zero_noise: how shots are spent, see
@@ -57,6 +59,7 @@ class RunRequest(StrictModel):
     data_root: str | None = None
     timeout_s: float | None = Field(default=None, gt=0)
     n_threads: int | None = Field(default=None, strict=True, ge=0)
+    lava_graph: LavaGraph | None = None
     budget_usd: Money | None = None
     journal: str | None = None
     is_adaptive: bool = False

@@ -20,6 +20,7 @@ from sqdr.cli.console import (
     wants_progress,
 )
 from sqdr.cli.plan import BudgetOption
+from sqdr.cli.verify import LavaGraphName
 from sqdr.errors import ConfigError
 
 __all__ = ["OnInterrupt", "ResultFormat", "run"]
@@ -78,6 +79,9 @@ def run(
     timeout: Annotated[float, typer.Option(help="Seconds that any call to Lava or ONNX may take.", min=1)] = 120.0,
     threads: Annotated[
         int | None, typer.Option(help="Of encoder integer or onnx; 0 for all cores.", min=0, show_default="1, onnx all")
+    ] = None,
+    lava_graph: Annotated[
+        LavaGraphName | None, typer.Option(help="Of encoder lava: stock, fast or batched.", show_default="fast")
     ] = None,
     data_root: DataRootOption = None,
     overwrite: OverwriteOption = False,
@@ -182,6 +186,7 @@ def run(
                 form=form.value,
                 timeout_s=timeout,
                 n_threads=threads,
+                lava_graph=lava_graph.value if lava_graph else None,
                 data_root=data_root,
                 journal=None if journal is None else str(journal),
                 is_adaptive=adaptive,
