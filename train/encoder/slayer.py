@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sqdr.errors import MissingDependencyError
 from sqdr.plugins import missing
 from sqdr.specification import ConvSpec, DenseSpec, EncoderSpec
 from sqdr.train.encoder.cuba import CubaChoice
@@ -102,6 +103,8 @@ class SlayerEncoder(nn.Module):
             # SLAYER's gradient of the decays is -4096 times the true one: never train them.
             block.neuron.current_decay.requires_grad_(False)
             block.neuron.voltage_decay.requires_grad_(False)
+            if not hasattr(block.neuron, "threshold_eps"):  # else the assignment would do nothing, in silence
+                raise MissingDependencyError("this lava-dl has no `neuron.threshold_eps`. Install lava-dl 0.6.0.")
             # SLAYER spikes at v >= threshold + eps, to mean v > threshold as Lava does. Its own eps is
             # lost in float32 above a threshold of 64; half a step of the voltage never is.
             block.neuron.threshold_eps = 0.5 / block.neuron.s_scale
