@@ -71,6 +71,17 @@ def test_lavas_faster_graphs_are_measured_beside_stock(bundle_path: Path, tmp_pa
     assert all((row["peer"], row["n_different"]) == ("stock netx in Lava", 0) for row in rows.values())
 
 
+@pytest.mark.lava
+@pytest.mark.skipif(sys.version_info[:2] != (3, 10), reason="Lava runs on Python 3.10 only")
+def test_split_inference_is_measured_with_equal_counts_and_expectations(bundle_path: Path, tmp_path: Path) -> None:
+    pytest.importorskip("lava", reason="needs the lava extra")
+    command = [COMMAND, "bench", "split", bundle_path, "--images", "16", "--repeats", "1", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["rows"]
+    assert (row["n_compared"], row["n_different"]) == (8 * (4 + 4), 0)  # counts and <Z> of 8 images, 4 qubits
+
+
 def test_lava_bench_says_how_to_install_it(bundle_path: Path, tmp_path: Path) -> None:
     done = bench("lava", bundle_path, "--images", 2, "--repeats", 1, cwd=tmp_path)
     assert done.returncode != 0

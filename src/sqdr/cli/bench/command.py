@@ -84,6 +84,25 @@ def training(
     _finish(rows, skipped, {"repeats": repeats}, out, json_output)
 
 
+@app.command()
+def split(
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder or .sqdr file.")],
+    images: Annotated[int, typer.Option(help="For ours; the stock side gets 8.", min=8)] = 256,
+    repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 5,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Split inference, Lava batched and local:sv, against stock netx and braket.local.qubit; milliseconds per image.
+
+    Example: sqdr bench split out/demo/bundle
+    """
+    with one_core(), progress_bar("measuring", wants_progress(json_output)) as progress:
+        from sqdr.cli.bench.split import bench_split
+
+        rows = bench_split(bundle, images, repeats, progress)
+    _finish(rows, [], {"n_images": images, "repeats": repeats}, out, json_output)
+
+
 def _finish(
     rows: list[BenchRow], skipped: list[str], options: dict[str, Any], out: Path | None, json_output: bool
 ) -> None:
