@@ -50,6 +50,12 @@ def weighted_spikes(shape: tuple[int, ...], largest: int, seed: int) -> torch.Te
     return torch.randint(-largest, largest + 1, shape, generator=generator) * STEP
 
 
+def assert_out_of_range(stock: Any, x: torch.Tensor, path: CubaPath) -> None:
+    """The C kernel gives up from 2^30 of 1/4096 on, which is 2^18; the other paths do not here."""
+    assert path.name == "c"
+    assert max(state.abs().max().item() for state in stock.dynamics(x)) >= 2**18
+
+
 @pytest.mark.parametrize("path", paths())
 @settings(max_examples=80, deadline=None)
 @given(
@@ -59,7 +65,7 @@ def weighted_spikes(shape: tuple[int, ...], largest: int, seed: int) -> torch.Te
     voltage_decay=st.integers(0, 4096) | st.sampled_from([0, 410, 4096]),
     threshold=st.integers(1, 131071) | st.integers(1, 512),
     tau_grad=st.sampled_from([0.005, 0.05, 1.0]),
-    largest=st.sampled_from([0, 1, 40, 2000, 600_000]),
+    largest=st.sampled_from([0, 1, 40, 2000, 100_000, 600_000]),
     seed=st.integers(0, 2**31),
 )
 def test_spikes_and_gradients_are_slayers(
@@ -77,7 +83,11 @@ def test_spikes_and_gradients_are_slayers(
     x = weighted_spikes((*shape, n_steps), largest, seed)
     spikes, grad = differentiated(stock, x, seed)
     # SLAYER's states may outgrow float32's 2^24, in which it compares; ours must follow it there, too
-    found, found_grad = differentiated(lambda x: fire(x, stock, path), x, seed)
+    try:
+        found, found_grad = differentiated(lambda x: fire(x, stock, path), x, seed)
+    except OutOfRange:
+        assert_out_of_range(stock, x, path)
+        return
     assert (found != spikes).sum() == 0
     # exp and its sum over time in float32, of the largest gradient; where all are tiny, the C kernel's surrogate
     # ends at exp(-64) = 1.6e-28 of its height
@@ -144,8 +154,7 @@ def test_compiled_neurons_are_exact_or_out_of_range(magnitude: int, n_steps: int
     try:
         found = fire(x, stock, CompiledPath(kernels))
     except OutOfRange:
-        # 2^30 of 1/4096
-        assert stock.dynamics(x)[1].abs().max() >= 2**17
+        assert_out_of_range(stock, x, CompiledPath(kernels))
         return
     assert torch.equal(found, expected)
 
