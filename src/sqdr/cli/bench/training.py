@@ -143,7 +143,7 @@ def _spikingjelly(spec: "EncoderSpec", skipped: list[str]) -> "nn.Module":
             warnings.simplefilter("ignore")
             from spikingjelly.activation_based import functional, layer, neuron, surrogate
     except ImportError as error:
-        skipped.append(f"{SPIKINGJELLY}: pip install --no-deps spikingjelly")
+        skipped.append(f"{SPIKINGJELLY}: pip install 'sqdr[bench]'")
         raise MissingDependencyError(skipped[-1]) from error
 
     modules: list[nn.Module] = []
