@@ -1,8 +1,9 @@
 """SLAYER's CUBA neurons and synapses, computed faster and exactly equal.
 
-The spikes are SLAYER's, every one, and the gradients its own within rounding. What differs is the work:
-32-bit integers where SLAYER loops over time in 64 bits, and time outermost in memory, so that neighbouring
-neurons fill vector registers. Parameters, state dict and export stay SLAYER's.
+The spikes are SLAYER's, every one, and the gradients its own within rounding: two runs are equal bit for bit
+only by the same path. What differs is the work: one convolution of all steps, no 64-bit integers in C, and
+time outermost in memory, so that neighbouring neurons fill vector registers. Parameters, state dict and export
+stay SLAYER's. A state that a path cannot hold exactly is computed by SLAYER's own code.
 
 Paths: ``compiled`` (C, built at install where there is a compiler), ``triton_path`` (GPUs, compiled when
 first run, without nvcc) and ``eager`` (torch alone, anywhere).
