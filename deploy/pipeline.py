@@ -70,7 +70,8 @@ class Pipeline:
     Attributes:
         bundle: what is served.
         encoder: the encoder backend.
-        head: the head backend.
+        head: the head backend, with what saves shots and corrects noise around it.
+        device: the head backend inside.
         seconds: busy time of each stage in the last `predict` or `stream`.
     """
 
@@ -79,6 +80,7 @@ class Pipeline:
         self.encoder = encoder
         self._composed = head if isinstance(head, ComposedHead) else ComposedHead(head)
         self.head = self._composed.head
+        self.device = self._composed.device
         self.seconds = StageTimes()
         self._parameters = bundle.head_parameters()
         self._stack = contextlib.ExitStack()
@@ -97,7 +99,8 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._is_open = False
+        self._stack.__exit__(kind, value, trace)
 
     def close(self) -> None:
         """End both backends; safe to call twice."""
@@ -301,7 +304,7 @@ def open_bundle(
                 cz_folds=cz_folds,
             )
 
-        n_shots = int(shots) if shots else None
+        n_shots, hardware = int(shots) if shots else None, known_hardware(device)
         composed = compose(
             lambda folds: open_device(device, n_shots, folds),
             spending or Spending(),
@@ -309,7 +312,8 @@ def open_bundle(
             spec=head_spec,
             shots=n_shots,
             open_free=lambda: open_device(STATEVECTOR, None),
-            usd_per_image=usd_per_image(known_hardware(device), n_shots or 0),
+            usd_per_image=usd_per_image(hardware, n_shots or 0),
+            min_shots=1 if hardware is None else hardware.shot_range.start,
         )
         head = composed.head
         if head.is_paid and shots is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from sqdr.bundle import Bundle
 from sqdr.data import Images
 from sqdr.deploy.braket.options import BraketOptions
 from sqdr.deploy.heads.adaptive import FIRST_SHOTS
+from sqdr.deploy.heads.compose import calibration_shots
 from sqdr.deploy.inputs import read_input
 from sqdr.deploy.pipeline import Pipeline, Prediction, model_id, open_bundle
 from sqdr.deploy.plan.cost import parse_budget
@@ -19,6 +21,7 @@ from sqdr.deploy.plan.planner import check_run_budget, n_extra_circuits
 from sqdr.deploy.results import check_no_results, confusion_matrix, draw_confusion, open_results
 from sqdr.deploy.run_request import RunRequest, read_request, write_request
 from sqdr.errors import ConfigError, DataError
+from sqdr.hw_configs.loader import own_file
 from sqdr.storage import storage_errors
 from sqdr.strict import parse
 
@@ -146,15 +149,14 @@ def _check_budget(request: RunRequest, n_images: int) -> None:
     """Refuse before any call what is sure to be over the budget; the runner holds it against the journal later."""
     shots = request.shots or 0
     n_sure = n_images if request.spending.is_predictable else 1
-    extra = n_extra_circuits(
-        request.device, shots, has_canary=request.has_canary, is_mitigated=request.is_readout_mitigated
-    )
+    extra = n_extra_circuits(request.device, shots, has_canary=request.has_canary)
     check_run_budget(
         request.device,
         shots=shots if not request.is_adaptive else min(shots, FIRST_SHOTS),
         n_images=n_sure,
         budget_usd=request.budget_usd,
         n_extra_circuits_per_task=extra,
+        n_calibration_shots=calibration_shots(request.shots) if request.is_readout_mitigated else 0,
         has_program_sets=request.has_program_sets,
     )
 
@@ -166,6 +168,9 @@ def _absolute(request: RunRequest) -> RunRequest:
         for name in ("bundle", "source", "data_root", "journal")
         if (value := getattr(request, name)) is not None and Path(value).exists()
     }
+    file = Path(request.device) if request.device.endswith((".yaml", ".yml")) else own_file(request.device)
+    if file is not None and file.exists():
+        paths["device"] = str(file.resolve())
     return request.model_copy(update=paths)
 
 
@@ -225,10 +230,18 @@ def _summary(
         "n_circuits": report.n_circuits,
         "n_shots": report.n_shots,
         "cost_usd": None if report.cost_usd is None else str(report.cost_usd),
+        "paid_now_usd": _paid_now(pipeline),
         "spending": pipeline.spending_summary(),
         "seconds": {name: round(value, 3) for name, value in asdict(pipeline.seconds).items()},
         "results": str(out / f"results.{request.form}"),
     }
+
+
+def _paid_now(pipeline: Pipeline) -> str | None:
+    """Return the part of the cost that this run added; the rest was paid for before."""
+    paid = getattr(pipeline.device, "paid_now_usd", None)
+    found = Decimal(0) if paid is None else paid()
+    return None if found is None else str(found)
 
 
 def _braket_options(
@@ -247,6 +260,8 @@ def _braket_options(
         has_canary=request.has_canary,
         may_wait=request.may_wait,
         max_in_flight=request.max_in_flight,
+        started_on=request.started_on,
+        gives_up_unreadable=request.gives_up_unreadable,
         on_progress=lambda done, total, said: tell(done, total, f"circuits {said}".strip()),
         how_to_resume=f"Run `sqdr run --resume {out}`",
         on_interrupt=on_interrupt or (lambda n_open: False),

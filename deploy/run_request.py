@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from sqdr.deploy.braket.options import today
 from sqdr.deploy.encoders.lava import LavaGraph
 from sqdr.deploy.heads.adaptive import ERROR_RATE
 from sqdr.deploy.heads.compose import Spending
@@ -45,6 +46,8 @@ class RunRequest(StrictModel):
         has_canary: run a circuit with a known answer in every program set, or before the other tasks.
         may_wait: submit although the device is outside its execution windows.
         max_in_flight: the most tasks submitted and not yet finished.
+        gives_up_unreadable: run circuits again whose task's result stays unreadable; they are paid again.
+        started_on: the day it was started, see `sqdr.deploy.braket.options.BraketOptions`.
     """
 
     schema_version: Literal[1] = 1
@@ -72,6 +75,8 @@ class RunRequest(StrictModel):
     has_canary: bool = True
     may_wait: bool = False
     max_in_flight: int = Field(default=10, strict=True, ge=1)
+    gives_up_unreadable: bool = False
+    started_on: int = Field(default_factory=today, strict=True, ge=1)
 
     @property
     def spending(self) -> Spending:

@@ -55,7 +55,7 @@ HIDDEN = (
     re.compile(r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"),
     re.compile(r"[A-Za-z0-9/+=]{100,}"),
 )
-SECRET_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
+SECRET_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 def clean(message: object) -> str:
@@ -78,6 +78,8 @@ def translate(error: Exception, doing: str, otherwise: type[BackendError] = Task
     """
     made = _translated(error, doing, otherwise)
     made.code = error_code(error)
+    # botocore repeats a call by itself: the last answer is then not the first
+    made.is_first_answer = _metadata(error).get("RetryAttempts", 0) == 0
     return made
 
 
@@ -103,6 +105,11 @@ def _translated(error: Exception, doing: str, otherwise: type[BackendError]) -> 
 def error_code(error: Exception) -> str:
     """Return the service's code of an error, or the name of its class."""
     return str(_detail(error).get("Code", type(error).__name__))
+
+
+def _metadata(error: Exception) -> dict[str, int]:
+    response = getattr(error, "response", None)
+    return response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
 
 
 def _detail(error: Exception) -> dict[str, str]:

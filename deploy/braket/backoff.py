@@ -101,7 +101,9 @@ class Backoff:
             except Exception as error:
                 wait = self.rng.uniform(0, min(self.longest_s, self.first_s * 2**attempt))
                 if not is_transient(error) or self.now() - start + wait > self.patience_s:
-                    raise translate(error, doing, otherwise) from None
+                    made = translate(error, doing, otherwise)
+                    made.is_first_answer = made.is_first_answer and attempt == 0
+                    raise made from None
             if self.now() - start > QUIET_S:
                 logger.warning("%s: no answer yet, trying again in %.0f s", doing, wait)
             self.sleep(wait)

@@ -6,20 +6,23 @@ from numpy.typing import NDArray
 from sqdr.deploy.braket.request import CircuitRequest
 from sqdr.deploy.braket.results import CircuitResult
 
-__all__ = ["canary_expectations", "canary_program", "canary_request", "check_canary"]
+__all__ = ["CANARY_SHOTS", "canary_expectations", "canary_program", "canary_request", "check_canary"]
 
 # How far <Z> of one qubit may be off beyond shot noise: readout errors of today's processors are a few percent, and one
 # of p takes up to 2p off <Z>.
 TOLERANCE = 0.3
 # Beyond this many standard deviations once in two million readings.
 SIGMAS = 5
+# Where it is a task of its own; in a program set it takes the others' shots.
+CANARY_SHOTS = 100
 
 
 def canary_expectations(n_qubits: int) -> NDArray[np.float64]:
     """Return the known <Z> (n_qubits,): a ladder from -0.9 to 0.9 in an order that sets neighbours far apart.
 
     A column that is swapped with its neighbour, shifted, or a register that is read backwards, puts most
-    qubits off by more than half of the range.
+    qubits off by more than half of the range. Two columns whose known values are near, an even number of qubits
+    apart, can be exchanged unseen.
     """
     ladder = np.linspace(-0.9, 0.9, n_qubits) if n_qubits > 1 else np.array([0.9])
     half = (n_qubits + 1) // 2

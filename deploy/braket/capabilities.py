@@ -9,7 +9,7 @@ from sqdr.deploy.heads.base import check_limits
 from sqdr.deploy.heads.openqasm import ReuploadProgram
 from sqdr.errors import DeviceError
 
-__all__ = ["DeviceFacts", "check_device", "read_facts"]
+__all__ = ["DeviceFacts", "check_device", "read_facts", "spelled"]
 
 OPENQASM = "braket.ir.openqasm.program"
 PROGRAM_SET = "braket.ir.openqasm.program_set"
@@ -73,10 +73,8 @@ def read_facts(name: str, device: Any) -> DeviceFacts:
     )
 
 
-def check_device(
-    facts: DeviceFacts, program: ReuploadProgram, shots: int | None, *, may_wait: bool = False
-) -> ReuploadProgram:
-    """Return the program in gates that the device lists.
+def check_device(facts: DeviceFacts, program: ReuploadProgram, shots: int | None, *, may_wait: bool = False) -> None:
+    """Check that a device runs a circuit now.
 
     Args:
         facts: of the device.
@@ -104,7 +102,7 @@ def check_device(
     )
     if shots is None and low > 0:
         raise DeviceError(f"{name} gives no exact expectations. Pass `shots`, for example 1000.")
-    return spelled(facts, program)
+    spelled(facts, program)
 
 
 def spelled(facts: DeviceFacts, program: ReuploadProgram) -> ReuploadProgram:

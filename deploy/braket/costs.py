@@ -142,8 +142,8 @@ def _from_service() -> Price:
     events = import_extra("braket.tracking.tracking_events")
 
     def price(task: JournalTask) -> tuple[Decimal | None, str]:
-        if task.name is None:
-            return Decimal(0), FROM_FILE
+        if task.name is None:  # refused, or in doubt
+            return _from_file(task)
         arn = ARN.format(region=task.region, name=task.name)
         tracker: Any = tracking.Tracker()
         tracker.receive_event(

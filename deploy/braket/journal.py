@@ -9,15 +9,16 @@ for once is answered from here ever after. Neither credentials nor account numbe
 import contextlib
 import datetime
 import fcntl
+import functools
 import json
 import sqlite3
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqdr.deploy.braket.packing import TaskPlan
 from sqdr.deploy.braket.results import CircuitResult, ResultError
@@ -29,15 +30,16 @@ __all__ = ["ENDED", "Journal", "JournalTask"]
 APPLICATION_ID = 0x73716472  # "sqdr"
 SCHEMA_VERSION = 1
 NEVER_SUBMITTED, CREATED = "INTENDED", "CREATED"
-ENDED = ("COMPLETED", "FAILED", "CANCELLED")
+ENDED = ("COMPLETED", "FAILED", "CANCELLED", "UNREADABLE")
 BUSY_S = 10.0
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 SCHEMA = """
-CREATE TABLE owner (model TEXT NOT NULL, created_at TEXT NOT NULL);
+CREATE TABLE owner (model TEXT NOT NULL, created_at TEXT NOT NULL, salt TEXT NOT NULL, account_check TEXT);
 CREATE TABLE runs (
     run_id TEXT PRIMARY KEY,
     started_at TEXT NOT NULL,
-    ended_at TEXT,
     request TEXT NOT NULL
 );
 CREATE TABLE tasks (
@@ -69,6 +71,34 @@ CREATE TABLE circuits (
 );
 CREATE INDEX circuits_by_key ON circuits (key);
 """
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors and what a damaged table gives into one line."""
+    fix = (
+        "Keep the file: tasks that it names are paid for, and the Braket console lists them by the tag sqdr-token. "
+        "Choose another --out to start anew."
+    )
+    try:
+        yield
+    except sqlite3.OperationalError as error:  # a disk that is full or cannot be written, a lock
+        raise JournalError(
+            f"{path} cannot be used: {error}. Check the disk, the rights and other processes."
+        ) from error
+    except (sqlite3.Error, ResultError, zlib.error) as error:
+        raise JournalError(f"{path} is damaged ({' '.join(str(error).split())[:120]}). {fix}") from error
+
+
+def _translates(method: Method) -> Method:
+    """Give a method of the journal sqdr's own errors."""
+
+    @functools.wraps(method)
+    def call(self: "Journal", *arguments: Any, **options: Any) -> Any:
+        with _translated(self.path):
+            return method(self, *arguments, **options)
+
+    return call  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -182,7 +212,7 @@ class Journal:
                 self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
                 for statement in SCHEMA.split(";\n"):
                     self._db.execute(statement)
-                self._db.execute("INSERT INTO owner VALUES (?, ?)", (model, _now()))
+                self._db.execute("INSERT INTO owner VALUES (?, ?, ?, NULL)", (model, _now(), uuid.uuid4().hex))
         self._check()
         (owner,) = self._db.execute("SELECT model FROM owner").fetchone()
         if owner != model:
@@ -202,36 +232,44 @@ class Journal:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
+            self._db.execute("COMMIT")
+        except BaseException:  # Ctrl-C between two statements, too
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
+    @_translates
     def begin_run(self, request: dict[str, Any]) -> str:
         """Record the start of a run, and return its id."""
         self.run_id = uuid.uuid4().hex
         with self._transaction():
             self._db.execute(
-                "INSERT INTO runs VALUES (?, ?, NULL, ?)", (self.run_id, _now(), json.dumps(request, sort_keys=True))
+                "INSERT INTO runs VALUES (?, ?, ?)", (self.run_id, _now(), json.dumps(request, sort_keys=True))
             )
         return self.run_id
 
-    def end_run(self) -> None:
-        """Record that the run is complete."""
-        with self._transaction():
-            self._db.execute("UPDATE runs SET ended_at = ? WHERE run_id = ?", (_now(), self.run_id))
-
+    @_translates
     def runs(self) -> list[dict[str, Any]]:
-        """Return every run: ``run_id, started_at, ended_at, request``."""
-        rows = self._db.execute("SELECT run_id, started_at, ended_at, request FROM runs ORDER BY started_at")
-        return [
-            {"run_id": run, "started_at": start, "ended_at": end, "request": json.loads(request)}
-            for run, start, end, request in rows
-        ]
+        """Return every run: ``run_id, started_at, request``."""
+        rows = self._db.execute("SELECT run_id, started_at, request FROM runs ORDER BY started_at")
+        return [{"run_id": run, "started_at": start, "request": json.loads(request)} for run, start, request in rows]
 
+    @_translates
+    def account(self) -> tuple[str, str | None]:
+        """Return the journal's salt, and one byte of the salted hash of the account of its tasks, None before any."""
+        salt, check = self._db.execute("SELECT salt, account_check FROM owner").fetchone()
+        return salt, check
+
+    @_translates
+    def set_account(self, check: str) -> None:
+        """Record that byte."""
+        with self._transaction():
+            self._db.execute("UPDATE owner SET account_check = ?", (check,))
+
+    @_translates
     def intend(self, plan: TaskPlan, device_arn: str, region: str, cost_usd: Decimal | None) -> JournalTask:
         """Record a task before it is submitted."""
         token = uuid.uuid4().hex
@@ -261,25 +299,34 @@ class Journal:
             )
         return self._task(int(task_id or 0))
 
+    @_translates
     def action(self, task: JournalTask) -> str:
         """Return the program of a task, as it was or would have been submitted."""
         (packed,) = self._db.execute("SELECT action FROM tasks WHERE task_id = ?", (task.task_id,)).fetchone()
         return zlib.decompress(packed).decode()
 
+    @_translates
     def created(self, task: JournalTask, name: str) -> JournalTask:
         """Record the name that the service gave a task."""
         with self._transaction():
             self._db.execute("UPDATE tasks SET name = ?, status = ? WHERE task_id = ?", (name, CREATED, task.task_id))
         return self._task(task.task_id)
 
+    @_translates
     def ended(self, task: JournalTask, status: str, reason: str = "") -> None:
-        """Record a task's end without results: nothing is charged then (``braket.tracking.Tracker`` counts so)."""
+        """Record a task's end without results.
+
+        FAILED and CANCELLED tasks count as not charged, as with ``braket.tracking.Tracker``; UNREADABLE ones do.
+        """
+        is_charged = status == "UNREADABLE"
         with self._transaction():
             self._db.execute(
-                "UPDATE tasks SET status = ?, reason = ?, cost_usd = '0', ended_at = ? WHERE task_id = ?",
-                (status, reason, _now(), task.task_id),
+                "UPDATE tasks SET status = ?, reason = ?, cost_usd = CASE WHEN ? THEN cost_usd ELSE '0' END, "
+                "ended_at = ? WHERE task_id = ?",
+                (status, reason, is_charged, _now(), task.task_id),
             )
 
+    @_translates
     def completed(
         self,
         task: JournalTask,
@@ -314,6 +361,7 @@ class Journal:
                 (reason, None if cost_usd is None else str(cost_usd), billed_ms, bool(suspect), _now(), task.task_id),
             )
 
+    @_translates
     def answer(self, key: str, *, suspects: bool = False) -> CircuitResult | None:
         """Return the result that was paid for under a key, None if there is none.
 
@@ -328,18 +376,30 @@ class Journal:
         ).fetchone()
         return None if row is None else CircuitResult.from_json(row[0])
 
+    @_translates
     def open_tasks(self) -> list[JournalTask]:
         """Return the tasks that may still give results, oldest first."""
         return [task for task in self.tasks() if not task.has_ended]
 
+    @_translates
     def tasks(self) -> list[JournalTask]:
         """Return every task, oldest first."""
         return [self._task(task_id) for (task_id,) in self._db.execute("SELECT task_id FROM tasks ORDER BY task_id")]
 
-    def spent_usd(self) -> Decimal:
-        """Return the estimate of all tasks that ended with results or may do so; unknown costs count as nothing."""
-        rows: Iterable[tuple[str]] = self._db.execute("SELECT cost_usd FROM tasks WHERE cost_usd IS NOT NULL")
-        return sum((Decimal(cost) for (cost,) in rows), Decimal(0))
+    @_translates
+    def spent_usd(self, *, keys: Collection[str] | None = None, run_id: str | None = None) -> Decimal:
+        """Return the estimate of all tasks that ended with results or may do so; unknown costs count as nothing.
+
+        Args:
+            keys: of the tasks that hold one of these circuits only.
+            run_id: of the tasks that this run submitted only.
+        """
+        chosen = (
+            task
+            for task in self.tasks()
+            if (keys is None or not set(task.keys).isdisjoint(keys)) and run_id in (None, task.run_id)
+        )
+        return sum((task.cost_usd for task in chosen if task.cost_usd is not None), Decimal(0))
 
     def _task(self, task_id: int) -> JournalTask:
         row = self._db.execute(
@@ -376,6 +436,10 @@ class Journal:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S, check_same_thread=False)
     try:
+        (n_tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        if n_tables and application != APPLICATION_ID:  # before anything in it is changed
+            raise JournalError(f"{path} is no journal of sqdr. Choose another --out or --journal.")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -400,23 +464,6 @@ def _lock(path: Path) -> Any:
             f"{path} is in use by another process. Wait until it has ended, or choose another --out or --journal."
         ) from None
     return file
-
-
-@contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors and what a damaged table gives into one line."""
-    fix = (
-        "Keep the file: tasks that it names are paid for, and the Braket console lists them by the tag sqdr-token. "
-        "Choose another --out to start anew."
-    )
-    try:
-        yield
-    except sqlite3.OperationalError as error:  # a disk that is full or cannot be written, a lock
-        raise JournalError(
-            f"{path} cannot be used: {error}. Check the disk, the rights and other processes."
-        ) from error
-    except (sqlite3.Error, ResultError, zlib.error) as error:
-        raise JournalError(f"{path} is damaged ({' '.join(str(error).split())[:120]}). {fix}") from error
 
 
 def _now() -> str:

@@ -1,5 +1,6 @@
 """How a paid run is run: one place for what the command line, the Python interface and the runner share."""
 
+import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -8,7 +9,12 @@ from typing import Any
 
 from sqdr.errors import ConfigError
 
-__all__ = ["BraketOptions"]
+__all__ = ["BraketOptions", "today"]
+
+
+def today() -> int:
+    """Return the day, UTC."""
+    return datetime.datetime.now(datetime.timezone.utc).date().toordinal()
 
 
 def _keep(n_open: int) -> bool:
@@ -39,6 +45,9 @@ class BraketOptions:
         service_patience_s: how long the service may be out of reach or busy.
         on_interrupt: asked at Ctrl-C with the number of unfinished tasks whether to cancel them.
         on_progress: told circuits done, circuits asked for, and what the service says of the others.
+        started_on: the day that the run was started, as `datetime.date.toordinal` has it; a calibration of the readout
+            holds for it.
+        gives_up_unreadable: end tasks whose result stays unreadable and run their circuits again, paid again.
         how_to_resume: for messages.
     """
 
@@ -56,6 +65,8 @@ class BraketOptions:
     service_patience_s: float = 900.0
     on_interrupt: Callable[[int], bool] = _keep
     on_progress: Callable[[int, int, str], None] = _silent
+    started_on: int = field(default_factory=today)
+    gives_up_unreadable: bool = False
     how_to_resume: str = "Ask for the same again with this journal"
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """Pack circuits into quantum tasks: program sets where the device takes them, else one circuit each."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqdr.deploy.braket.request import CircuitRequest
@@ -10,6 +10,7 @@ from sqdr.errors import DeviceError
 __all__ = ["ProgramSetLimits", "TaskPlan", "pack"]
 
 PROGRAM_HEADER = {"name": "braket.ir.openqasm.program", "version": "1"}
+NOT_SPELLED: Mapping[str, str] = {}
 PROGRAM_SET_HEADER = {"name": "braket.ir.openqasm.program_set", "version": "1"}
 
 
@@ -42,7 +43,10 @@ class TaskPlan:
 
 
 def pack(
-    circuits: Sequence[CircuitRequest], limits: ProgramSetLimits | None, extra: Sequence[CircuitRequest] = ()
+    circuits: Sequence[CircuitRequest],
+    limits: ProgramSetLimits | None,
+    extra: Sequence[CircuitRequest] = (),
+    spelled: Mapping[str, str] = NOT_SPELLED,
 ) -> list[TaskPlan]:
     """Return the tasks that hold the circuits, in their order.
 
@@ -52,12 +56,13 @@ def pack(
         limits: of the device's program sets; None where it takes none, or the run is exact.
         extra: circuits to put into every program set, with the shots of the others; without program sets they
             are left out (`sqdr.deploy.braket.runner` submits them once).
+        spelled: programs in gates that the device lists; others go as they are.
 
     Raises:
         DeviceError: one circuit with the extra ones does not fit a program set.
     """
     if limits is None:
-        return [TaskPlan((circuit,), _program(circuit), False) for circuit in circuits]
+        return [TaskPlan((circuit,), _program(circuit, spelled), False) for circuit in circuits]
     by_shots: dict[int, list[CircuitRequest]] = {}
     for circuit in circuits:
         by_shots.setdefault(circuit.shots, []).append(circuit)
@@ -71,16 +76,17 @@ def pack(
             )
         for start in range(0, len(group), size):
             added = (replace(circuit, shots=shots) for circuit in extra)
-            plans.append(_program_set([*group[start : start + size], *added]))
+            plans.append(_program_set([*group[start : start + size], *added], spelled))
     return plans
 
 
-def _program(circuit: CircuitRequest) -> str:
+def _program(circuit: CircuitRequest, spelled: Mapping[str, str]) -> str:
     inputs = dict(circuit.inputs) or None
-    return json.dumps({"braketSchemaHeader": PROGRAM_HEADER, "source": circuit.source, "inputs": inputs})
+    source = spelled.get(circuit.source, circuit.source)
+    return json.dumps({"braketSchemaHeader": PROGRAM_HEADER, "source": source, "inputs": inputs})
 
 
-def _program_set(circuits: Sequence[CircuitRequest]) -> TaskPlan:
+def _program_set(circuits: Sequence[CircuitRequest], spelled: Mapping[str, str]) -> TaskPlan:
     """Circuits with the same program become one program with a list of values for each input."""
     by_source: dict[str, list[CircuitRequest]] = {}
     for circuit in circuits:
@@ -90,6 +96,7 @@ def _program_set(circuits: Sequence[CircuitRequest]) -> TaskPlan:
     programs = []
     for group in by_source.values():
         inputs = {name: [circuit.inputs[name] for circuit in group] for name in group[0].inputs} or None
-        programs.append({"braketSchemaHeader": PROGRAM_HEADER, "source": group[0].source, "inputs": inputs})
+        source = spelled.get(group[0].source, group[0].source)
+        programs.append({"braketSchemaHeader": PROGRAM_HEADER, "source": source, "inputs": inputs})
     ordered = tuple(circuit for group in by_source.values() for circuit in group)
     return TaskPlan(ordered, json.dumps({"braketSchemaHeader": PROGRAM_SET_HEADER, "programs": programs}), True)

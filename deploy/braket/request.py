@@ -18,7 +18,8 @@ class CircuitRequest:
 
     Args:
         device_arn: the device.
-        source: OpenQASM 3 with its measurement or its result pragmas.
+        source: OpenQASM 3 as exported, with its measurement or its result pragmas. What a device gets may be
+            spelled in other gates (`sqdr.deploy.braket.packing.pack`), which does not enter the key.
         inputs: name to value, in radians.
         shots: 0 for exact expectations, on a simulator.
         part: 0, or the round in which the same circuit is asked for again to add shots to the earlier ones.

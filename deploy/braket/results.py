@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sqdr.deploy.braket.aws_errors import clean
 from sqdr.deploy.heads.base import import_extra
 
 __all__ = ["CircuitResult", "ResultError", "read_results"]
@@ -100,10 +101,14 @@ def _parse(text: str) -> Any:
 def _single(document: Any, n_qubits: int, shots: int) -> CircuitResult:
     if shots:
         return _counted(document, n_qubits, shots)
-    values = [result.value for result in document.resultTypes or ()]
-    if len(values) != n_qubits or not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+    by_qubit = {}
+    for result in document.resultTypes or ():
+        targets = list(getattr(result.type, "targets", None) or ())
+        if len(targets) == 1 and isinstance(result.value, int | float) and math.isfinite(result.value):
+            by_qubit[int(targets[0])] = float(result.value)
+    if sorted(by_qubit) != list(range(n_qubits)):
         raise ResultError(f"it does not cover all {n_qubits} qubits")
-    return CircuitResult({}, tuple(map(float, values)))
+    return CircuitResult({}, tuple(by_qubit[qubit] for qubit in range(n_qubits)))
 
 
 def _program_set(document: Any, read: Read, n_qubits: int, shots: Sequence[int]) -> list[CircuitResult]:
@@ -133,7 +138,7 @@ def _program_set(document: Any, read: Read, n_qubits: int, shots: Sequence[int])
 def _executable(executable: Any, n_qubits: int, shots: int) -> CircuitResult:
     if type(executable).__name__ == "ProgramSetExecutableFailure":
         reason = getattr(executable, "failureMetadata", None)
-        return CircuitResult({}, failure=str(getattr(reason, "failureReason", None) or "the service gives no reason"))
+        return CircuitResult({}, failure=clean(getattr(reason, "failureReason", None) or "the service gives no reason"))
     return _counted(executable, n_qubits, shots)
 
 

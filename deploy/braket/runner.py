@@ -1,9 +1,11 @@
 """Run circuits as quantum tasks: journal first, a few in flight, every result kept, nothing paid twice."""
 
+import contextlib
+import datetime
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from sqdr.deploy.braket.canary import check_canary
@@ -15,10 +17,10 @@ from sqdr.deploy.braket.request import CircuitRequest
 from sqdr.deploy.braket.results import CircuitResult, ResultError, read_results
 from sqdr.deploy.braket.service import BraketService, TaskState
 from sqdr.errors import (
-    BackendError,
     BackendTimeoutError,
     BudgetError,
     CanaryError,
+    CredentialsError,
     DeviceError,
     SqdrError,
     TaskError,
@@ -31,8 +33,10 @@ __all__ = ["TaskRunner"]
 POLL_SHARE = 0.05
 LONGEST_POLL_S = 60.0
 QUOTA = "ServiceQuotaExceededException"
-# Answers to a submission that mean that no task exists, unlike an answer that was lost.
+# Answers to a submission that mean that no task exists, if nothing was asked before: a lost answer may precede one.
 REFUSALS = ("ValidationException", "DeviceOfflineException", "DeviceRetiredException", QUOTA)
+# A task that a search does not show so long after its submission was never created.
+SETTLED_S = 900.0
 
 
 @dataclass
@@ -48,7 +52,7 @@ class _Open:
 
 @dataclass
 class TaskRunner:
-    """Runs requests on one device. One at a time; the journal is open and its run has begun.
+    """Runs requests on one device, one call at a time; the journal is open and its run has begun.
 
     Args:
         service: connected.
@@ -56,6 +60,8 @@ class TaskRunner:
         prices: of the device.
         options: see there.
         n_qubits: of every circuit.
+        check_open: refuses a device that takes no tasks now; called before the first submission.
+        spelled: programs in gates that the device lists.
         program_sets: the device's limits; None where it takes none, or the run is exact.
         canary: the known circuit; None for none.
         poll_s: seconds between two questions for a task that has just been submitted.
@@ -68,6 +74,8 @@ class TaskRunner:
     prices: TaskPrices
     options: BraketOptions
     n_qubits: int
+    check_open: Callable[[], None] = lambda: None
+    spelled: Mapping[str, str] = field(default_factory=dict)
     program_sets: ProgramSetLimits | None = None
     canary: CircuitRequest | None = None
     poll_s: float = 1.0
@@ -77,14 +85,21 @@ class TaskRunner:
     def __post_init__(self) -> None:
         self._open: dict[int, _Open] = {}
         self._waiting: deque[TaskPlan] = deque()
+        self._blocked: JournalTask | None = None
+        self._creating: JournalTask | None = None
         self._tries: Counter[str] = Counter()
         self._failures: dict[str, str] = {}
         self._wanted: dict[str, CircuitRequest] = {}
         self._unanswered_keys: set[str] = set()
-        self._quota_full = False
+        self._quota_full = self._is_checked = self._is_settled = self._has_seen_one = False
+        self._has_canary = True
 
-    def run(self, requests: Sequence[CircuitRequest]) -> list[CircuitResult]:
+    def run(self, requests: Sequence[CircuitRequest], *, has_canary: bool = True) -> list[CircuitResult]:
         """Return the result of each request, from the journal where it has been paid for.
+
+        Args:
+            requests: what to run.
+            has_canary: False for circuits whose answers are known themselves.
 
         Raises:
             TaskError: some circuits failed for good; all others are in the journal.
@@ -94,21 +109,27 @@ class TaskRunner:
             CredentialsError, BackendError: the service refused, or stayed out of reach.
             KeyboardInterrupt: after asking whether to cancel what is unfinished.
         """
+        self._has_canary = has_canary
         self._wanted = {request.key: request for request in requests}
         self._unanswered_keys = {key for key in self._wanted if self._look_up(key) is None}
         self._tries.clear()
         self._failures.clear()
         try:
+            self._settle()
             self._pick_up()
             if self._canary_alone is not None and self._missing(requests):
                 self._finish(self._missing([self._canary_alone]))
+                if self._canary_alone.key in self._failures:
+                    raise CanaryError(f"the canary circuit has no result: {self._failures[self._canary_alone.key]}.")
             self._finish(self._missing(requests))
         except KeyboardInterrupt:
             self._interrupted()
             raise
         except SqdrError as error:
             self._forget()
-            raise type(error)(f"{error} {self._so_far()}".rstrip()) from None
+            told = type(error)(f"{error} {self._so_far()}".rstrip())
+            told.code = error.code
+            raise told from None
         self._raise_failures()
         return [self._answer(request) for request in requests]
 
@@ -117,11 +138,11 @@ class TaskRunner:
     @property
     def _canary_alone(self) -> CircuitRequest | None:
         """The canary where it is a task of its own."""
-        return self.canary if self.program_sets is None else None
+        return self.canary if self.program_sets is None and self._has_canary else None
 
     @property
     def _canary_in_sets(self) -> list[CircuitRequest]:
-        return [self.canary] if self.canary is not None and self.program_sets is not None else []
+        return [self.canary] if self.canary is not None and self.program_sets is not None and self._has_canary else []
 
     def _look_up(self, key: str) -> CircuitResult | None:
         return self.journal.answer(key, suspects=self.canary is None)
@@ -134,69 +155,131 @@ class TaskRunner:
     def _missing(self, requests: Iterable[CircuitRequest]) -> list[CircuitRequest]:
         """The distinct requests that neither the journal answers nor an unfinished task will."""
         coming = {key for waited in self._open.values() for key in waited.task.keys} | self._failures.keys()
+        if self._blocked is not None:
+            coming |= set(self._blocked.keys)
         distinct = {request.key: request for request in requests if request.key not in coming}
         return [request for key, request in distinct.items() if self._look_up(key) is None]
 
-    def _pick_up(self) -> None:
-        """Wait for unfinished tasks of earlier runs that hold what is wanted, the possibly lost ones too."""
-        wanted = self._unanswered_keys | ({self._canary_alone.key} if self._canary_alone is not None else set())
-        for task in self.journal.open_tasks():
-            if task.device_arn != self.service.arn or not wanted & set(task.keys):
-                continue
+    def _settle(self) -> None:
+        """Find out what became of submissions whose answer was never recorded; once for a runner."""
+        if self._is_settled:
+            return
+        mine = [task for task in self.journal.open_tasks() if task.device_arn == self.service.arn]
+        for task in mine:
             if task.region != self.service.region:
                 raise DeviceError(
                     f"the journal's tasks were submitted in {task.region}, this run is in {self.service.region}. "
                     f"Set AWS_REGION={task.region}."
                 )
-            self._watch(task if task.name is not None else self._recover(task))
+        salt, check = self.journal.account()
+        if mine and check is not None and self.service.account_check(salt) != check:
+            raise CredentialsError(
+                "the journal's unfinished tasks were submitted from another AWS account. Use its credentials, or "
+                "another --journal."
+            )
+        for task in mine:
+            if task.name is not None:
+                continue
+            name = self.service.find(task.token, task.intended_at)
+            if name is not None:
+                self.journal.created(task, name)
+            elif _age_s(task) > SETTLED_S:
+                self.journal.ended(task, "FAILED", "the submission never reached the service")
+        self._is_settled = True
 
-    def _recover(self, task: JournalTask) -> JournalTask:
-        """Return a task whose submission was cut short, with its name: found by its tag, or submitted now.
-
-        The service creates one task for one token, so that submitting again is safe where the search came
-        too early.
-        """
-        name = self.service.find(task.token, task.intended_at)
-        if name is None:
-            return self._create(task)
-        return self.journal.created(task, name)
+    def _pick_up(self) -> None:
+        """Wait for unfinished tasks of earlier runs that hold what is wanted."""
+        wanted = self._unanswered_keys | ({self._canary_alone.key} if self._canary_alone is not None else set())
+        for task in self.journal.open_tasks():
+            is_here = task.task_id in self._open or task.device_arn != self.service.arn
+            if is_here or wanted.isdisjoint(task.keys):
+                continue
+            if task.name is not None:
+                self._watch(task)
+                continue
+            # Just submitted, or not: the service creates one task for one token, so that it is safe to submit again.
+            samples = {key for key, purpose in zip(task.keys, task.purposes, strict=True) if purpose != "canary"}
+            if not samples <= wanted:
+                raise TaskError(
+                    f"a submission of {len(samples)} circuits, {_age_s(task) / 60:.0f} minutes ago, got no answer, and "
+                    "this run wants some of them only. Wait a quarter of an hour, or go on with the run it was part of."
+                )
+            self._check_budget(Decimal(0))
+            self._submit(task, is_repeated=True)
 
     # ---- submit, wait, collect
 
     def _finish(self, requests: Sequence[CircuitRequest]) -> None:
         """Submit the requests and wait until nothing is unfinished."""
-        self._waiting.extend(pack(requests, self.program_sets, self._canary_in_sets))
+        self._waiting.extend(pack(requests, self.program_sets, self._canary_in_sets, self.spelled))
         self._report()
-        while self._waiting or self._open:
+        while self._waiting or self._blocked or self._open:
             self._fill()
             self._wait_for_next()
 
+    @property
+    def _limit(self) -> int:
+        """How many tasks may be unfinished: one, until its canary, or its price on a simulator, is known."""
+        is_blind = bool(self._canary_in_sets) or (self.options.budget_usd is not None and not self.service.is_qpu)
+        return self.options.max_in_flight if self._has_seen_one or not is_blind else 1
+
     def _fill(self) -> None:
-        while self._waiting and len(self._open) < self.options.max_in_flight and not self._quota_full:
+        while (self._waiting or self._blocked) and len(self._open) < self._limit and not self._quota_full:
+            if self._blocked is not None:
+                task, self._blocked = self._blocked, None
+                self._submit(task, is_repeated=True)
+                continue
+            if not self._is_checked:
+                self.check_open()
+                self._is_checked = True
             plan = self._waiting[0]
-            cost = self.prices.before(plan.n_shots)
+            cost = self._estimate(plan.n_shots)
             self._check_budget(cost)
             task = self.journal.intend(plan, self.service.arn, self.service.region, cost)
-            try:
-                self._watch(self._create(task))
-            except _QuotaError as error:
-                if not self._open:
-                    raise error.reason from None
-                self._quota_full = True  # until one of ours has ended
-                return
             self._waiting.popleft()
+            self._submit(task)
 
-    def _create(self, task: JournalTask) -> JournalTask:
+    def _estimate(self, n_shots: int) -> Decimal | None:
+        """Estimate a task: on a simulator, which bills by time, as the dearest so far."""
+        cost = self.prices.before(n_shots)
+        if cost is None or self.service.is_qpu:
+            return cost
+        done = [task for task in self.journal.tasks() if task.status == "COMPLETED"]
+        costs = (task.cost_usd for task in done if task.device_arn == self.service.arn and task.cost_usd is not None)
+        return max([cost, *costs])
+
+    def _submit(self, task: JournalTask, *, is_repeated: bool = False) -> None:
+        """Submit a task that the journal has, and wait for it; where the quota is full, after another has ended."""
+        self._creating = task
         try:
-            name = self.service.create(task.token, self.journal.action(task), task.n_shots)
+            name = self._name_of(task, is_repeated)
         except (TaskError, DeviceError) as error:
-            if error.code in REFUSALS:
-                # it never existed: the same circuits may be submitted as a new task
-                self.journal.ended(task, "FAILED", str(error))
-            if error.code == QUOTA:
-                raise _QuotaError(error) from None
-            raise
-        return self.journal.created(task, name)
+            self._creating = None
+            if error.code != QUOTA or not self._open:
+                raise
+            self._blocked, self._quota_full = task, True
+            return
+        self._watch(self.journal.created(task, name))
+        self._creating = None
+        salt, check = self.journal.account()
+        if check is None:
+            self.journal.set_account(self.service.account_check(salt))
+
+    def _name_of(self, task: JournalTask, is_repeated: bool) -> str:
+        """Return the name of a task, which is created unless its token has created it before."""
+        try:
+            return self.service.create(task.token, self.journal.action(task), task.n_shots)
+        except (TaskError, DeviceError) as error:
+            if error.code not in REFUSALS or error.code == QUOTA:
+                raise
+            if error.is_first_answer and not is_repeated:
+                self.journal.ended(task, "FAILED", str(error))  # it never existed
+                raise
+            # an earlier answer may have been lost; if the search is too early, the journal keeps the task in doubt
+            name = self.service.find(task.token, task.intended_at)
+            if name is None:
+                raise
+            return name
 
     def _check_budget(self, cost: Decimal | None) -> None:
         budget = self.options.budget_usd
@@ -233,8 +316,7 @@ class TaskRunner:
         if state.status == "COMPLETED":
             self._collect(waited, state)
         elif state.status in ("FAILED", "CANCELLED"):
-            del self._open[task.task_id]
-            self._quota_full = False
+            self._drop(task)
             self.journal.ended(task, state.status, state.reason)
             self._again(task, task.keys, f"{task.name} on {self.service.name} ended {state.status}: {state.reason}")
         elif now - waited.since > self.options.task_timeout_s:
@@ -254,10 +336,13 @@ class TaskRunner:
             if waited.missing_since is None:
                 waited.missing_since = self.now()
             if self.now() - waited.missing_since >= self.options.result_patience_s:
-                # paid for: it stays unfinished in the journal, to be read another time, and the others go on
-                del self._open[task.task_id]
+                self._drop(task)
                 reason = f"{task.name} on {self.service.name} is COMPLETED, but its result cannot be read: {error}"
-                self._failures |= dict.fromkeys(task.keys, reason)
+                if self.options.gives_up_unreadable:
+                    self.journal.ended(task, "UNREADABLE", reason)
+                    self._again(task, task.keys, reason)
+                else:  # paid for: it stays unfinished in the journal, to be read another time, and the others go on
+                    self._failures |= dict.fromkeys(task.keys, reason)
             return
         suspect = self._look_at_canary(task, results)
         self.journal.completed(
@@ -267,14 +352,14 @@ class TaskRunner:
             billed_ms=billed_ms,
             suspect=suspect,
         )
-        del self._open[task.task_id]
-        self._quota_full = False
+        self._drop(task)
         if suspect:
             self._cancel_open()
             raise CanaryError(
                 f"{suspect}. The run was stopped, waiting tasks were cancelled; the results of this task are kept as "
                 "suspect, and --no-canary takes them."
             )
+        self._has_seen_one = True
         self._unanswered_keys -= {key for key, each in zip(task.keys, results, strict=True) if not each.failure}
         failed = {key: each.failure for key, each in zip(task.keys, results, strict=True) if each.failure}
         if failed:
@@ -285,7 +370,9 @@ class TaskRunner:
         if self.canary is None:
             return ""
         for purpose, result in zip(task.purposes, results, strict=True):
-            if purpose == "canary" and not result.failure:
+            if purpose == "canary" and result.failure:
+                return f"the canary circuit on {self.service.name} failed: {result.failure}"
+            if purpose == "canary":
                 return check_canary(result, self.n_qubits, self.service.name)
         return ""
 
@@ -303,18 +390,19 @@ class TaskRunner:
                 again.append(wanted[key])
             else:
                 self._failures[key] = reason
-        self._waiting.extend(pack(again, self.program_sets, self._canary_in_sets))
+        self._waiting.extend(pack(again, self.program_sets, self._canary_in_sets, self.spelled))
 
     # ---- how it ends
 
     def _raise_failures(self) -> None:
-        if not self._failures:
+        failed = {key: reason for key, reason in self._failures.items() if key in self._wanted}
+        if not failed:
             return
-        reason = next(iter(self._failures.values())).rstrip(".")
-        samples = sorted({self._wanted[key].sample_id for key in self._failures if key in self._wanted} - {""})
+        reason = next(iter(failed.values())).rstrip(".")
+        samples = sorted({self._wanted[key].sample_id for key in failed} - {""})
         named = f" ({', '.join(samples[:5])}{', ...' if len(samples) > 5 else ''})" if samples else ""
         raise TaskError(
-            f"{len(self._failures)} of {len(self._wanted)} circuits{named} have no result: {reason}. {self._so_far()}"
+            f"{len(failed)} of {len(self._wanted)} circuits{named} have no result: {reason}. {self._so_far()}"
         )
 
     def _so_far(self) -> str:
@@ -333,24 +421,34 @@ class TaskRunner:
 
     def _interrupted(self) -> None:
         """Ask whether to cancel what is unfinished, and do it."""
-        n_open = len(self._open)
+        n_open = len(self._open) + (self._creating is not None)
         if n_open and self.options.on_interrupt(n_open):
+            if self._creating is not None:  # its answer was not waited for
+                with contextlib.suppress(SqdrError):
+                    name = self.service.find(self._creating.token, self._creating.intended_at)
+                    if name is not None:
+                        self._watch(self.journal.created(self._creating, name))
             self._cancel_open()
         self._forget()
 
     def _cancel_open(self) -> None:
-        for waited in list(self._open.values()):
-            try:
-                # it may still complete: the journal waits for the service's last word
+        for waited in self._open.values():
+            # Best effort: the error or the Ctrl-C that led here is the one to report. A task may still complete, so
+            # that the journal waits for the service's last word.
+            with contextlib.suppress(SqdrError):
                 self.service.cancel(str(waited.task.name))
-            except BackendError:
-                continue  # it stays unfinished in the journal, and the error that led here is the one to report
         self._forget()
+
+    def _drop(self, task: JournalTask) -> None:
+        """Wait for a task no more; one that the quota had no room for may have it now."""
+        del self._open[task.task_id]
+        self._quota_full = False
 
     def _forget(self) -> None:
         """Wait for nothing any more; the journal knows."""
         self._open.clear()
         self._waiting.clear()
+        self._blocked = self._creating = None
         self._quota_full = False
 
     def _report(self) -> None:
@@ -359,9 +457,5 @@ class TaskRunner:
         self.options.on_progress(done, len(self._wanted), ", ".join(f"{n} {what}" for what, n in said.items()))
 
 
-class _QuotaError(Exception):
-    """The service takes no more tasks at the moment."""
-
-    def __init__(self, reason: SqdrError) -> None:
-        super().__init__(str(reason))
-        self.reason = reason
+def _age_s(task: JournalTask) -> float:
+    return (datetime.datetime.now(datetime.timezone.utc) - task.intended_at).total_seconds()

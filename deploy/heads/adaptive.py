@@ -74,6 +74,7 @@ class AdaptiveHead(HeadWrapper):
         first_shots: int = FIRST_SHOTS,
         factor: int = 2,
         error_rate: float = ERROR_RATE,
+        min_shots: int = 1,
     ) -> None:
         """Wrap a head.
 
@@ -85,6 +86,7 @@ class AdaptiveHead(HeadWrapper):
             first_shots: of every image.
             factor: shots so far after a round over those before it, at least 2.
             error_rate: of images stopped early; see the module.
+            min_shots: the fewest that the device takes at a time.
 
         Raises:
             ShapeError: weight and bias do not go together.
@@ -99,7 +101,7 @@ class AdaptiveHead(HeadWrapper):
             raise ConfigError(f"`error_rate` must be between 0 and 1, got {error_rate}.")
         super().__init__(inner, f"{inner.name} (adaptive)", drawn_accuracy(inner))
         self._sampler, self._weight, self._bias = inner, weight, bias
-        self._rounds = rounds_of(first_shots, factor, max_shots)
+        self._rounds = rounds_of(first_shots, factor, max_shots, min_shots)
         n_tests = len(self._rounds) * max(1, len(weight) - 1)
         self._quantile = -NormalDist().inv_cdf(error_rate / n_tests)
         self._shots: list[NDArray[np.int64]] = []
@@ -147,7 +149,7 @@ class AdaptiveHead(HeadWrapper):
         )
 
 
-def rounds_of(first_shots: int, factor: int, max_shots: int) -> tuple[int, ...]:
+def rounds_of(first_shots: int, factor: int, max_shots: int, min_shots: int = 1) -> tuple[int, ...]:
     """Return the shots that an image has after each round, the last ``max_shots``.
 
     Raises:
@@ -158,9 +160,11 @@ def rounds_of(first_shots: int, factor: int, max_shots: int) -> tuple[int, ...]:
         check_shots(shots)
     if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
         raise ConfigError(f"`factor` must be a whole number of at least 2, got {factor!r}.")
-    rounds = [min(first_shots, max_shots)]
+    rounds = [min(max(first_shots, min_shots), max_shots)]
     while rounds[-1] < max_shots:
-        rounds.append(min(rounds[-1] * factor, max_shots))
+        further = min(rounds[-1] * factor, max_shots)
+        # a last round of fewer shots than the device takes goes into the one before
+        rounds.append(max_shots if max_shots - further < min_shots else further)
     return tuple(rounds)
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from sqdr.backends import ShotCounts
 from sqdr.deploy.braket.backoff import Backoff
-from sqdr.deploy.braket.canary import canary_request
-from sqdr.deploy.braket.capabilities import DeviceFacts, check_device
+from sqdr.deploy.braket.canary import CANARY_SHOTS, canary_request
+from sqdr.deploy.braket.capabilities import DeviceFacts, check_device, spelled
 from sqdr.deploy.braket.journal import Journal
 from sqdr.deploy.braket.options import BraketOptions
 from sqdr.deploy.braket.prices import TaskPrices
@@ -74,8 +74,6 @@ class BraketAwsHead(HeadBase):
         self._service = BraketService(arn, backoff=backoff)
         program = ReuploadProgram.from_text(openqasm)
         is_qpu = self._service.is_qpu
-        if is_qpu:
-            program = program.without_last_cz()
         kind: Any = "hardware" if is_qpu else "exact" if shots is None else "sampled"
         super().__init__(self._service.name, kind, program.n_qubits)
         check_shots(shots)
@@ -96,11 +94,13 @@ class BraketAwsHead(HeadBase):
         self._stack = contextlib.ExitStack()
         self._facts: DeviceFacts | None = None
         self._journal: Journal | None = None
+        self._runners: dict[bool, TaskRunner] = {}
         self._sample_ids: dict[bytes, str] = {}
-        self._spent_before = self._spent_here = Decimal(0)
+        self._keys: set[str] = set()
+        self._bill: tuple[Decimal, Decimal] = (Decimal(0), Decimal(0))
 
     def _open(self) -> None:
-        """Connect, check the circuit against the device, and open the journal, before anything is submitted."""
+        """Open the journal, and ask the device unless the journal may have all the answers."""
         if self._journal is not None:
             return
         options = self._options
@@ -108,27 +108,29 @@ class BraketAwsHead(HeadBase):
             raise ConfigError(
                 f"{self.name} may cost money for every circuit: name a `journal` file, which keeps what was paid for."
             )
-        facts = self._service.connect()
-        self._program = check_device(facts, self._program, self._shots, may_wait=options.may_wait)
-        self._facts = facts
+        if not options.journal.exists():  # nothing can be answered from it
+            self._check_device(self._connect())
         with contextlib.ExitStack() as stack:
             journal = stack.enter_context(Journal.open(options.journal, options.model))
             journal.begin_run({**options.request, "device": self.name, "shots": self._shots or 0})
-            self._spent_before = journal.spent_usd()
             self._stack = stack.pop_all()
         self._journal = journal
 
+    def _connect(self) -> DeviceFacts:
+        if self._facts is None:
+            self._facts = self._service.connect()
+        return self._facts
+
+    def _check_device(self, facts: DeviceFacts) -> None:
+        assert self._options is not None  # _open has looked
+        check_device(facts, self._program, self._shots, may_wait=self._options.may_wait)
+
     def close(self) -> None:
         """Close the journal; safe to call twice. What is unfinished goes on at the service."""
-        self._spent_here = self._spent()
+        self._bill = self._read_bill()
         self._journal = None
+        self._runners.clear()
         self._stack.close()
-
-    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
-        """Close, and record that the run is complete unless an error ended it."""
-        if kind is None and self._journal is not None:
-            self._journal.end_run()
-        self.close()
 
     def name_samples(self, angles: NDArray[np.float64], sample_ids: Sequence[str]) -> None:
         """Say which image each row of angles (N, n_qubits, 3) is of, for the journal and for messages."""
@@ -158,25 +160,26 @@ class BraketAwsHead(HeadBase):
     def prepare(self, bits: NDArray[np.int64], shots: int) -> ShotCounts:
         """Return what was read after preparing each row of bits (M, n_qubits), to calibrate the readout.
 
-        Today's date enters the journal's key: a calibration of another day is no calibration.
+        The day that the run was started enters the journal's key: a calibration of another day is no calibration.
         """
         rows = np.asarray(bits)
         if rows.ndim != 2 or rows.shape[1] != self.n_qubits or not np.isin(rows, (0, 1)).all():
             raise DataError(f"`bits` must be rows of {self.n_qubits} zeros and ones, got shape {rows.shape}.")
         check_shots(shots)
         self._open()
+        assert self._options is not None  # opened
         requests = [
             CircuitRequest(
                 device_arn=self._service.arn,
                 source=_preparation(row),
                 inputs=NO_INPUTS,
                 shots=shots,
-                part=_today(),
+                part=self._options.started_on,
                 purpose="calibration",
             )
             for row in rows
         ]
-        return _counts(self._submit(requests, shots), self.n_qubits)
+        return _counts(self._submit(requests, shots, has_canary=False), self.n_qubits)
 
     def _results(self, angles: NDArray[np.float64], shots: int, part: int) -> list[CircuitResult]:
         self._program.check_unused(angles)
@@ -195,9 +198,18 @@ class BraketAwsHead(HeadBase):
         ]
         return self._submit(requests, shots)
 
-    def _submit(self, requests: Sequence[CircuitRequest], shots: int) -> list[CircuitResult]:
-        facts, journal, options = self._facts, self._journal, self._options
-        assert facts is not None and journal is not None and options is not None  # opened by the caller
+    def _submit(
+        self, requests: Sequence[CircuitRequest], shots: int, *, has_canary: bool = True
+    ) -> list[CircuitResult]:
+        journal, options = self._journal, self._options
+        assert journal is not None and options is not None  # opened by the caller
+        self._keys |= {request.key for request in requests}
+        self._count(len(requests), shots or None)
+        known = [journal.answer(request.key, suspects=not options.has_canary) for request in requests]
+        found = [result for result in known if result is not None]
+        if len(found) == len(requests):
+            return found  # nothing to ask the service for
+        facts = self._connect()
         check_limits(
             self.name,
             n_qubits=self.n_qubits,
@@ -205,35 +217,51 @@ class BraketAwsHead(HeadBase):
             shots=shots or None,
             range_=range(max(facts.shots[0], 1), facts.shots[1] + 1),
         )
+        runner = self._runners.get(shots > 0)
+        if runner is None:
+            runner = self._runners[shots > 0] = self._new_runner(facts, journal, options, shots)
+        self._keys |= {runner.canary.key} if runner.canary is not None else set()
+        return runner.run(requests, has_canary=has_canary)
+
+    def _new_runner(self, facts: DeviceFacts, journal: Journal, options: BraketOptions, shots: int) -> TaskRunner:
         canary = None
         if options.has_canary and shots:
-            canary = canary_request(self._service.arn, self.n_qubits, shots, part=_today())
-        runner = TaskRunner(
+            low, high = max(facts.shots[0], 1), facts.shots[1]
+            canary = canary_request(self._service.arn, self.n_qubits, min(max(CANARY_SHOTS, low), high), part=_today())
+        device_program = spelled(facts, self._program.without_last_cz() if self._service.is_qpu else self._program)
+        return TaskRunner(
             service=self._service,
             journal=journal,
             prices=self._prices,
             options=options,
             n_qubits=self.n_qubits,
+            check_open=lambda: self._check_device(facts),
+            spelled={
+                self._program.with_measurements(): device_program.with_measurements(),
+                self._program.with_expectations(): device_program.with_expectations(),
+            },
             program_sets=facts.program_sets if shots and options.has_program_sets else None,
             canary=canary,
             poll_s=facts.poll_s,
         )
-        results = runner.run(requests)
-        self._count(len(requests), shots or None)
-        return results
 
     def _cost_usd(self) -> Decimal | None:
-        """Return the estimate of what this run added to the journal."""
-        if self._prices.before(1) is None:
-            return None
-        return self._spent()
+        """Return the estimate for the tasks that gave this head's results, whenever they were paid for."""
+        return None if self._prices.before(1) is None else self._read_bill()[0]
 
-    def _spent(self) -> Decimal:
-        return self._spent_here if self._journal is None else self._journal.spent_usd() - self._spent_before
+    def paid_now_usd(self) -> Decimal | None:
+        """Return the part of it that this run added to the journal; None if prices are not known."""
+        return None if self._prices.before(1) is None else self._read_bill()[1]
+
+    def _read_bill(self) -> tuple[Decimal, Decimal]:
+        journal = self._journal
+        if journal is None:
+            return self._bill
+        return journal.spent_usd(keys=self._keys), journal.spent_usd(run_id=journal.run_id)
 
 
 def _preparation(bits: NDArray[np.int64]) -> str:
-    """Return the program that prepares bits and measures qubit i into bit i."""
+    """Return the program that prepares bits, with a gate on each qubit: a circuit without any may be refused."""
     n_qubits = len(bits)
     lines = ["OPENQASM 3.0;", f"qubit[{n_qubits}] q;", f"bit[{n_qubits}] b;"]
     lines += [f"ry({float(bit) * np.pi!r}) q[{qubit}];" for qubit, bit in enumerate(bits)]

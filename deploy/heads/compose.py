@@ -10,14 +10,14 @@ from typing import Any
 
 from sqdr.backends import HeadBackend, SamplingHead
 from sqdr.deploy.heads.adaptive import ERROR_RATE, AdaptiveHead
-from sqdr.deploy.heads.readout_mitigation import ReadoutMitigatedHead
+from sqdr.deploy.heads.readout_mitigation import CALIBRATION_SHOTS, ReadoutMitigatedHead
 from sqdr.deploy.heads.routed import RoutedHead
 from sqdr.deploy.heads.zero_noise import Extrapolation, ZeroNoiseHead
 from sqdr.errors import ConfigError
 from sqdr.head import HeadParameters, readout_matrix
 from sqdr.specification import HeadSpec
 
-__all__ = ["ComposedHead", "Spending", "compose"]
+__all__ = ["ComposedHead", "Spending", "calibration_shots", "compose"]
 
 FOLDS = (1, 3)
 
@@ -56,10 +56,15 @@ class ComposedHead:
     Args:
         head: the outermost.
         parts: the wrappers, by the name of their report.
+        device: what they are around.
     """
 
     head: HeadBackend
     parts: dict[str, Any] = field(default_factory=dict)
+    device: HeadBackend = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.device = self.head
 
     def summary(self) -> dict[str, Any]:
         """Return what each wrapper did and cost, for ``summary.json``; empty without wrappers."""
@@ -90,6 +95,7 @@ def compose(
     shots: int | None,
     open_free: Callable[[], HeadBackend],
     usd_per_image: Decimal | None = None,
+    min_shots: int = 1,
 ) -> ComposedHead:
     """Return the device's head with what was asked for around it. Nothing connects yet.
 
@@ -101,6 +107,7 @@ def compose(
         shots: of each circuit, or the most of them; None for exact.
         open_free: makes the free exact head that routing asks first.
         usd_per_image: what one image costs where all are sent; None if unknown.
+        min_shots: the fewest that the device takes at a time.
 
     Raises:
         ConfigError: two options do not go together, or the device cannot do one of them.
@@ -118,10 +125,14 @@ def compose(
             raise ConfigError("adaptive shots need `shots`, the most that an image may take. Pass for example 1000.")
         if not isinstance(device, SamplingHead):
             raise ConfigError(f"adaptive shots need a device that takes them in rounds, got '{device.name}'.")
-        adaptive = AdaptiveHead(device, weight=weight, bias=bias, max_shots=shots, error_rate=spending.error_rate)
+        adaptive = AdaptiveHead(
+            device, weight=weight, bias=bias, max_shots=shots, error_rate=spending.error_rate, min_shots=min_shots
+        )
         made.head = made.parts["adaptive"] = adaptive
     if spending.is_readout_mitigated:
-        made.head = made.parts["readout_mitigation"] = ReadoutMitigatedHead(made.head, device)
+        made.head = made.parts["readout_mitigation"] = ReadoutMitigatedHead(
+            made.head, device, shots=calibration_shots(shots)
+        )
     if spending.route_margin is not None:
         made.head = made.parts["routing"] = RoutedHead(
             open_free(),
@@ -135,6 +146,11 @@ def compose(
     elif spending.route_check:
         raise ConfigError("`route_check` needs a `route_margin`. Pass for example 0.5, or leave it out.")
     return made
+
+
+def calibration_shots(shots: int | None) -> int:
+    """Return the shots of each of the two calibration circuits: no more than an image's own."""
+    return min(shots or CALIBRATION_SHOTS, CALIBRATION_SHOTS)
 
 
 def _plain(value: Any) -> Any:

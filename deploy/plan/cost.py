@@ -54,19 +54,25 @@ def n_program_sets(
     return -(-n_circuits // n_images_per_set) if n_images_per_set > 0 else None
 
 
-def estimate(hardware: Hardware, n_circuits: int, shots: int, n_extra_circuits_per_task: int = 0) -> CostEstimate:
+def estimate(
+    hardware: Hardware, n_circuits: int, shots: int, n_extra_circuits_per_task: int = 0, n_calibration_shots: int = 0
+) -> CostEstimate:
     """Return the cost of ``n_circuits`` circuits of ``shots`` shots each.
 
     Args:
         hardware: the device.
         n_circuits: of the images.
         shots: of each circuit, the extra ones included.
-        n_extra_circuits_per_task: circuits beside the images': 1 for a canary, 2 more for readout calibration. In
-            every program set; with a task for each circuit, once for the run.
+        n_extra_circuits_per_task: circuits beside the images', such as a canary. In every program set; with a
+            task for each circuit, once for the run.
+        n_calibration_shots: of each of the two circuits that calibrate the readout, a program set of their own; 0
+            for none.
     """
     if isinstance(hardware, BraketLocal):
         return CostEstimate(tasks_usd=Decimal(0))
-    n_tasks = n_circuits + n_extra_circuits_per_task
+    n_calibrations = 2 if n_calibration_shots else 0
+    n_tasks = n_circuits + n_extra_circuits_per_task + n_calibrations
+    n_task_shots = (n_circuits + n_extra_circuits_per_task) * shots + n_calibrations * n_calibration_shots
     with localcontext() as context:
         context.prec = DIGITS
         if isinstance(hardware, BraketSimulator):
@@ -79,9 +85,10 @@ def estimate(hardware: Hardware, n_circuits: int, shots: int, n_extra_circuits_p
         prices = hardware.prices
         n_sets = n_program_sets(hardware, n_circuits, shots, n_extra_circuits_per_task)
         n_set_shots = 0 if n_sets is None else (n_circuits + n_sets * n_extra_circuits_per_task) * shots
+        n_set_shots += n_calibrations * n_calibration_shots
         return CostEstimate(
-            tasks_usd=prices.cost_usd(n_tasks, n_tasks * shots),
-            program_sets_usd=None if n_sets is None else prices.cost_usd(n_sets, n_set_shots),
+            tasks_usd=prices.cost_usd(n_tasks, n_task_shots),
+            program_sets_usd=None if n_sets is None else prices.cost_usd(n_sets + (n_calibrations > 0), n_set_shots),
             prices=_sources(("task", prices.per_task_usd), ("shot", prices.per_shot_usd)),
         )
 
@@ -103,6 +110,7 @@ def check_budget(
     n_circuits: int,
     shots: int,
     n_extra_circuits_per_task: int = 0,
+    n_calibration_shots: int = 0,
 ) -> None:
     """Refuse a run that costs more than the budget.
 
@@ -119,7 +127,7 @@ def check_budget(
     least = "at least " if cost.is_minimum else ""
     assert hardware is not None and not isinstance(hardware, BraketLocal)  # nothing else costs anything
     has_sets = cost.program_sets_usd is not None
-    fits = _what_fits(hardware, budget_usd, n_circuits, shots, n_extra_circuits_per_task, has_sets)
+    fits = _what_fits(hardware, budget_usd, n_circuits, shots, n_extra_circuits_per_task, n_calibration_shots, has_sets)
     raise BudgetError(
         f"the estimate of {least}{dollars(cost.run_usd)} is over the budget of {dollars(budget_usd)}. Nothing was "
         f"submitted. {fits}"
@@ -132,10 +140,11 @@ def _what_fits(
     n_circuits: int,
     shots: int,
     n_extra: int,
+    n_calibration_shots: int,
     has_sets: bool,
 ) -> str:
     def fits(n: int, n_shots: int) -> bool:
-        cost = estimate(hardware, n, n_shots, n_extra)
+        cost = estimate(hardware, n, n_shots, n_extra, min(n_calibration_shots, n_shots))
         found = cost.run_usd if has_sets else cost.tasks_usd
         return found is not None and found <= budget_usd
 

@@ -48,6 +48,7 @@ def plan_run(
     source: str | None = None,
     data_root: Path | None = None,
     n_extra_circuits_per_task: int = 0,
+    n_calibration_shots: int = 0,
     is_live: bool = False,
 ) -> Plan:
     """Return what classifying ``n_images`` images on a device takes. Submits nothing, needs no credentials.
@@ -62,6 +63,7 @@ def plan_run(
             validation samples that the bundle holds.
         data_root: where data sets are.
         n_extra_circuits_per_task: circuits beside the images', see `sqdr.deploy.plan.cost.estimate`.
+        n_calibration_shots: see there, too.
         is_live: ask the service for queue, windows and status, which needs credentials; still submits nothing.
 
     Raises:
@@ -83,21 +85,23 @@ def plan_run(
     if device == STATEVECTOR:
         StatevectorHead(weights=parameters.weights, entangler=head.entangler, shots=shots or None)
     _check_hardware(device, hardware, head.n_qubits, shots)
-    cost = _cost(device, hardware, n_images, shots, n_extra_circuits_per_task)
-    check_budget(hardware, cost, budget, n_images, shots, n_extra_circuits_per_task)
+    cost = _cost(device, hardware, n_images, shots, n_extra_circuits_per_task, n_calibration_shots)
+    check_budget(hardware, cost, budget, n_images, shots, n_extra_circuits_per_task, n_calibration_shots)
     facts = _ask(device, hardware) if is_live else None
     mapping, notes = _mapping(hardware, head.n_qubits, head.n_blocks, head.entangler)
-    n_circuits = n_images + n_extra_circuits_per_task
+    n_calibrations = 2 if n_calibration_shots else 0
+    n_sets = n_program_sets(hardware, n_images, shots, n_extra_circuits_per_task)
+    n_of_images = n_images + n_extra_circuits_per_task * (1 if n_sets is None else n_sets)
     plan = Plan(
         bundle=str(bundle),
         device=device,
         n_qubits=head.n_qubits,
         n_images=n_images,
         shots_per_image=shots,
-        n_circuits=n_circuits,
-        n_tasks=n_circuits,
-        n_program_sets=n_program_sets(hardware, n_images, shots, n_extra_circuits_per_task),
-        n_shots=n_circuits * shots,
+        n_circuits=n_of_images + n_calibrations,
+        n_tasks=n_images + n_extra_circuits_per_task + n_calibrations,
+        n_program_sets=None if n_sets is None else n_sets + (n_calibrations > 0),
+        n_shots=n_of_images * shots + n_calibrations * n_calibration_shots,
         cost=cost,
         budget_usd=budget,
         queue=facts.queue if facts else _from_service(hardware),
@@ -122,10 +126,10 @@ def plan_run(
     return _with_accuracy(plan, STORED, stored.counts[chosen], stored.labels[chosen], spec, parameters)
 
 
-def n_extra_circuits(device: str, shots: int, *, has_canary: bool, is_mitigated: bool) -> int:
-    """Return how many circuits a run adds to the images': a canary on Amazon Braket, and readout calibration."""
+def n_extra_circuits(device: str, shots: int, *, has_canary: bool) -> int:
+    """Return how many circuits a run adds to the images' of every task: a canary on Amazon Braket."""
     is_paid = isinstance(known_hardware(device), BraketQpu | BraketSimulator) or device.startswith(ARN)
-    return (1 if has_canary and is_paid and shots else 0) + (2 if is_mitigated else 0)
+    return 1 if has_canary and is_paid and shots else 0
 
 
 def check_run_budget(
@@ -135,6 +139,7 @@ def check_run_budget(
     n_images: int,
     budget_usd: Any,
     n_extra_circuits_per_task: int = 0,
+    n_calibration_shots: int = 0,
     has_program_sets: bool = True,
 ) -> None:
     """Refuse a run whose estimate is over the budget.
@@ -145,6 +150,7 @@ def check_run_budget(
         n_images: one circuit each.
         budget_usd: an amount of money.
         n_extra_circuits_per_task: see `sqdr.deploy.plan.cost.estimate`.
+        n_calibration_shots: see there, too.
         has_program_sets: pack circuits where the device takes it.
 
     Raises:
@@ -152,10 +158,12 @@ def check_run_budget(
         ConfigError: the budget is no money, or the device's prices are not known.
     """
     hardware = known_hardware(device)
-    cost = _cost(device, hardware, n_images, shots, n_extra_circuits_per_task)
+    cost = _cost(device, hardware, n_images, shots, n_extra_circuits_per_task, n_calibration_shots)
     if not has_program_sets:
         cost = cost.model_copy(update={"program_sets_usd": None})
-    check_budget(hardware, cost, parse_budget(budget_usd), n_images, shots, n_extra_circuits_per_task)
+    check_budget(
+        hardware, cost, parse_budget(budget_usd), n_images, shots, n_extra_circuits_per_task, n_calibration_shots
+    )
 
 
 def _with_accuracy(
@@ -199,9 +207,11 @@ def _check_hardware(device: str, hardware: Hardware | None, n_qubits: int, shots
         check_limits(hardware.name, n_qubits=n_qubits, max_qubits=max_qubits, shots=shots or None, range_=range_)
 
 
-def _cost(device: str, hardware: Hardware | None, n_images: int, shots: int, n_extra: int = 0) -> CostEstimate:
+def _cost(
+    device: str, hardware: Hardware | None, n_images: int, shots: int, n_extra: int, n_calibration_shots: int
+) -> CostEstimate:
     if hardware is not None:
-        return estimate(hardware, n_images, shots, n_extra)
+        return estimate(hardware, n_images, shots, n_extra, n_calibration_shots)
     # another PennyLane plugin, or an ARN without a file, may cost anything
     return CostEstimate(tasks_usd=Decimal(0) if device.startswith(FREE) else None)
 

@@ -37,6 +37,8 @@ class SqdrError(Exception):
     exit_code = 3
     code = ""
     """A service's own code of the error, where there is one."""
+    is_first_answer = True
+    """Whether the service had been asked once only, so that no earlier call of the same can have had an effect."""
 
 
 class InputError(SqdrError):

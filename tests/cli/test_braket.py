@@ -70,7 +70,8 @@ def test_run_then_the_same_again_then_what_it_cost(sqdr: Sqdr, fake_braket: Fake
     assert len(rows.splitlines()) == 6
     code, out, err = sqdr(*paid("--json", "--overwrite"))
     assert (code, err) == (0, "")
-    assert json.loads(out)["cost_usd"] == "0.00000"
+    again = json.loads(out)
+    assert (again["cost_usd"], again["paid_now_usd"]) == ("2.33000", "0")
     assert len(fake_braket.tasks) == 1
     assert Path("out/results.jsonl").read_text() == rows
     code, out, err = sqdr("cost", "out", "--offline")
@@ -113,6 +114,9 @@ def test_budget_refuses_before_any_call_and_can_be_raised_on_resume(sqdr: Sqdr, 
     code, _, err = sqdr("run", "--resume", "out", "--budget", "3.00")
     assert code == 1
     assert "the next task is estimated at $0.59 and the journal holds $2.95: over the budget of $3.00" in err
+    for option in (("--limit", 3), ("--shots", 10), ("--device", "local:sv"), ("--adaptive",)):
+        code, _, err = sqdr("run", "--resume", "out", *option)
+        assert (code, f"leave {option[0]} out, or start a new run" in err) == (2, True)
     assert sqdr("run", "--resume", "out", "--budget", "4")[0] == 0
 
 
@@ -284,5 +288,6 @@ def test_retired_device_and_closed_window_are_said_before_anything_is_submitted(
     code, _, err = sqdr(*paid("--queue", "--overwrite"))
     assert code == 0
     fake_braket.set_status(fake_braket.qpu_arn, "RETIRED")
-    code, _, err = sqdr(*paid("--overwrite"))
+    assert sqdr(*paid("--overwrite"))[0] == 0  # answered from the journal
+    code, _, err = sqdr(*paid("--overwrite", shots=201))
     assert (code, "is RETIRED. Nothing was submitted; choose another device." in err) == (2, True)

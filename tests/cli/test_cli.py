@@ -425,7 +425,10 @@ def test_bundle_for_more_qubits_than_the_device_has(sqdr: Run, bundle_path: Path
     [
         (["run"], "error: BUNDLE, --input, --out: needed unless --resume names an earlier run."),
         (["run", "b", "-i", "digits:test"], "error: --out: needed unless --resume names an earlier run."),
-        (["run", "b", "--resume", "out"], "error: `--resume` takes bundle, --input and --out from the folder."),
+        (
+            ["run", "b", "--resume", "out"],
+            "error: `--resume` goes on with what the run was asked for: leave bundle",
+        ),
         (["run", "--resume", "out"], "error: out holds no run to resume: No such file or directory. Name the --out"),
         (["cost", "out"], "error: out does not exist. A run on a paid device makes it"),
         (["tarin"], "error: No such command 'tarin'."),

@@ -58,7 +58,7 @@ def test_plan_prints_one_json_object_with_exact_money(sqdr: Run, bundle_path: Pa
     code, out, err = sqdr("plan", bundle_path, *PLAN, "--budget", "149.90", "--json")
     assert (code, err) == (0, "")
     plan = json.loads(out)
-    assert (plan["n_tasks"], plan["n_program_sets"], plan["n_shots"]) == (1001, 11, 100_100)
+    assert (plan["n_tasks"], plan["n_program_sets"], plan["n_shots"]) == (1001, 11, 101_100)
     assert (plan["cost"]["program_sets_usd"], plan["budget_usd"]) == ("149.89500", "149.90")
 
 
@@ -109,8 +109,9 @@ def test_plan_takes_the_bundles_own_samples_and_counts_extra_circuits(sqdr: Run,
     code, out, err = sqdr("plan", bundle_path, *PLAN, "--mitigate-readout", "--json")
     assert (code, err) == (0, "")
     plan = json.loads(out)
-    # 97 images, a canary and two calibration circuits in a set
-    assert (plan["n_tasks"], plan["n_program_sets"]) == (1003, 11)
+    # 99 images and a canary in a set, and one set of two calibration circuits
+    assert (plan["n_tasks"], plan["n_program_sets"]) == (1003, 12)
+    assert plan["cost"]["program_sets_usd"] == "150.48500"
     assert plan["accuracy_source"] == "validation images in the bundle"
     assert [row["shots"] for row in plan["agreement"]] == [10, 30, 100, 300, 1000]
 

@@ -105,7 +105,7 @@ def test_plan_run_splits_program_sets_by_their_total_shots(bundle_path: Path) ->
     assert plan.n_program_sets == 3
     assert any("a program set holds 10 circuits of 20,000 shots" in note for note in plan.notes)
     plan = plan_run(bundle_path, "braket_iqm_garnet", shots=20_000, n_images=28, n_extra_circuits_per_task=1)
-    assert (plan.n_program_sets, plan.n_tasks, plan.n_shots) == (4, 29, 580_000)
+    assert (plan.n_program_sets, plan.n_tasks, plan.n_shots) == (4, 29, 640_000)  # 28 images and 4 canaries
     # 4 x 0.30 + 32 x 20,000 x 0.00145
     assert plan.cost.program_sets_usd == Decimal("929.2")
 

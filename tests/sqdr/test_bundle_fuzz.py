@@ -343,5 +343,5 @@ def test_the_undamaged_bundle_passes_the_child(bundle_path: Path, tmp_path: Path
     with Bundle.open(bundle_path) as bundle:
         assert isinstance(bundle.golden(), Golden)
     for steps in outcomes_of(bundle_path, tmp_path, [bundle_path, packed]):
-        read = ("open", "network", "golden", "head", "circuit", "encoder.onnx", "classifier.onnx")
+        read = ("open", "network", "golden", "validation", "head", "circuit", "encoder.onnx", "classifier.onnx")
         assert steps == dict.fromkeys(read, "ok")

@@ -25,8 +25,8 @@ from sqdr.openqasm import to_openqasm
 WEIGHTS = np.random.default_rng(3).uniform(-3, 3, (2, 2, 3))
 ANGLES = np.random.default_rng(4).uniform(-3, 3, (4, 2, 3))
 STEPS = {
-    Journal: ("begin_run", "intend", "created", "completed", "ended", "end_run"),
-    BraketService: ("connect", "create", "find", "state", "read"),
+    Journal: ("begin_run", "intend", "created", "completed", "ended", "set_account"),
+    BraketService: ("connect", "create", "find", "state", "read", "account_check"),
 }
 
 
@@ -59,6 +59,10 @@ class Statements:
         self.execute = steps.around(database.execute)
         self.executemany = steps.around(database.executemany)
         self.close = database.close
+
+    @property
+    def in_transaction(self) -> bool:
+        return bool(self._database.in_transaction)
 
 
 def run(journal: Path, kill_at: int | None, arn: str) -> dict[str, Any]:

@@ -49,6 +49,7 @@ def plan(
 
     Example: sqdr plan digits.sqdr --device braket_iqm_garnet --shots 100 --images 1000 --budget 200
     """
+    from sqdr.deploy.heads.compose import calibration_shots
     from sqdr.deploy.plan import plan_run
     from sqdr.deploy.plan.planner import n_extra_circuits
 
@@ -60,7 +61,8 @@ def plan(
         budget_usd=budget,
         source=source,
         data_root=data_root,
-        n_extra_circuits_per_task=n_extra_circuits(device, shots, has_canary=canary, is_mitigated=mitigate_readout),
+        n_extra_circuits_per_task=n_extra_circuits(device, shots, has_canary=canary),
+        n_calibration_shots=calibration_shots(shots) if mitigate_readout else 0,
         is_live=ask,
     )
     if json_output:

@@ -51,7 +51,22 @@ class OnInterrupt(str, Enum):
     KEEP = "keep"
 
 
+# What a run that is taken up again may be told; all else is as it was.
+RESUMABLE = {
+    "resume",
+    "json_output",
+    "budget",
+    "canary",
+    "program_sets",
+    "queue",
+    "in_flight",
+    "on_interrupt",
+    "give_up",
+}
+
+
 def run(
+    context: typer.Context,
     bundle: Annotated[Path | None, typer.Argument(help="A bundle folder or .sqdr file.")] = None,
     source: Annotated[
         str | None,
@@ -142,6 +157,14 @@ def run(
         int | None,
         typer.Option(help="Most unfinished tasks at a time.", min=1, show_default="10", rich_help_panel=PAID),
     ] = None,
+    give_up: Annotated[
+        bool | None,
+        typer.Option(
+            "--give-up-unreadable",
+            help="Run circuits again whose paid result stays unreadable, and pay again.",
+            rich_help_panel=PAID,
+        ),
+    ] = None,
     on_interrupt: Annotated[
         OnInterrupt,
         typer.Option(help="Ctrl-C: ask whether to cancel unfinished tasks, cancel, or keep.", rich_help_panel=PAID),
@@ -161,15 +184,13 @@ def run(
         "has_program_sets": program_sets,
         "may_wait": queue,
         "max_in_flight": in_flight,
+        "gives_up_unreadable": give_up,
     }
     asked: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
     with progress_bar("classifying", wants_progress(json_output)) as progress:
         ask = _interrupt(on_interrupt, progress.stop)
         if resume is not None:
-            if bundle is not None or source is not None or out is not None:
-                raise ConfigError(
-                    "`--resume` takes bundle, --input and --out from the folder. Leave them out, or start a new run."
-                )
+            _check_resumable(context)
             summary = resume_run(resume, progress=progress, on_interrupt=ask, **asked)
         else:
             if bundle is None or source is None or out is None:
@@ -203,6 +224,26 @@ def run(
         emit_json(summary)
         return
     output().print(table_of(str(out or resume), _rows(summary)))
+
+
+def _check_resumable(context: typer.Context) -> None:
+    """Refuse options that a run taken up again would not follow.
+
+    Raises:
+        ConfigError: one is given.
+    """
+    names = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    given = [
+        shown
+        for name, shown in names.items()
+        if name is not None
+        and name not in RESUMABLE
+        and str(context.get_parameter_source(name)).endswith("COMMANDLINE")
+    ]
+    if given:
+        raise ConfigError(
+            f"`--resume` goes on with what the run was asked for: leave {', '.join(given)} out, or start a new run."
+        )
 
 
 def _margin(route: str | None) -> float | None:
@@ -253,10 +294,16 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("device", f"{summary['device']} ({summary['head_kind']})"),
         ("shots per image", str(summary["shots"] or "exact")),
         ("cost estimate", "unknown" if summary["cost_usd"] is None else f"${summary['cost_usd']}"),
+        *_paid_before(summary),
         *_spending_rows(summary["spending"]),
         ("seconds encoder / head / wall", f"{seconds['encoder']:.1f} / {seconds['head']:.1f} / {seconds['total']:.1f}"),
         ("results", summary["results"]),
     ]
+
+
+def _paid_before(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    now = summary["paid_now_usd"]
+    return [] if now == summary["cost_usd"] else [("of it paid now", f"${now}")]
 
 
 def _spending_rows(spending: dict[str, Any]) -> list[tuple[str, str]]:

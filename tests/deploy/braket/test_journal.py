@@ -36,7 +36,6 @@ def fill(path: Path, n_circuits: int = 3) -> None:
         journal.completed(task, [RESULT] * n_circuits, cost_usd=Decimal("0.735"))
         (other,) = pack([request(99)], None)
         journal.intend(other, ARN, "eu-north-1", Decimal("0.445"))
-        journal.end_run()
 
 
 def test_what_was_paid_for_is_answered_after_a_new_start(tmp_path: Path) -> None:
@@ -59,7 +58,6 @@ def test_what_was_paid_for_is_answered_after_a_new_start(tmp_path: Path) -> None
         assert [(task.status, task.reason) for task in journal.tasks()] == [("COMPLETED", ""), ("FAILED", "cold")]
         (run,) = journal.runs()
         assert run["request"] == {"shots": 100}
-        assert run["ended_at"] > run["started_at"]
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,8 @@ def test_same_request_again_costs_nothing(fake: FakeBraket, device: str) -> None
     assert not [request for request in fake.requests[n_requests:] if "quantum-task" in request]
     with head(device) as opened:
         opened.expectations(ANGLES)
-        assert opened.report().cost_usd == 0
+        assert opened.paid_now_usd() == 0
+        assert opened.report().cost_usd > 0
 
 
 def test_more_images_pay_for_the_new_ones_only(fake: FakeBraket) -> None:
@@ -404,17 +405,18 @@ def test_wrong_columns_stop_the_run_before_anything_else_is_paid(fake: FakeBrake
     assert tokens(fake) == 8
 
 
-def test_drifting_device_cancels_what_waits_and_its_results_answer_nothing(fake: FakeBraket) -> None:
+def test_drifting_device_is_seen_before_more_is_paid_and_its_results_answer_nothing(fake: FakeBraket) -> None:
     fake.set_limits(fake.qpu_arn, max_executables=3)
     fake.polls_before_done, fake.drift = 1, 0.3
     with pytest.raises(CanaryError, match="waiting tasks were cancelled"):
         run("braket_iqm_garnet")
-    assert [task.status for task in fake.tasks.values()].count("CANCELLED") == 2
+    # the others were not submitted before the first canary was seen
+    assert tokens(fake) == 1
     with Journal.look(JOURNAL) as journal:
-        assert [task.is_suspect for task in journal.tasks()] == [True, False, False]
+        assert [task.is_suspect for task in journal.tasks()] == [True]
     fake.drift = 0.0
     run("braket_iqm_garnet")
-    assert tokens(fake) == 3 + 3
+    assert tokens(fake) == 1 + 3
 
 
 def test_suspect_results_are_taken_on_request_without_paying_again(fake: FakeBraket) -> None:
@@ -468,7 +470,7 @@ def test_exact_expectations_of_a_device_that_has_none_are_refused(fake: FakeBrak
 
 def test_budget_stops_before_the_task_that_exceeds_it(fake: FakeBraket) -> None:
     with pytest.raises(
-        BudgetError, match=r"next task is estimated at \$0\.00375 and the journal holds \$0\.015.*budget of \$0\.017"
+        BudgetError, match=r"next task is estimated at \$0\.005 and the journal holds \$0\.015.*budget of \$0\.017"
     ):
         run("braket_sv1", has_canary=False, budget_usd=Decimal("0.017"), max_in_flight=1)
     assert tokens(fake) == 3
@@ -571,3 +573,209 @@ def assert_no_secret(error: BaseException) -> None:
     text = "".join(traceback.format_exception(error)) + JOURNAL.read_bytes().decode("latin-1")
     assert not [secret for secret in SECRETS if secret in text]
     assert "arn:" not in str(error)
+
+
+# ---- what a bill must not be surprised by
+
+
+def test_answers_need_neither_network_nor_an_open_device(fake: FakeBraket) -> None:
+    first = run("braket_iqm_garnet")
+    for status in ("OFFLINE", "RETIRED"):
+        fake.set_status(fake.qpu_arn, status)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(run("braket_iqm_garnet"), first)
+    fake.stop_listening()
+    np.testing.assert_array_equal(run("braket_iqm_garnet"), first)
+
+
+@pytest.mark.parametrize("status", ["OFFLINE", "RETIRED"])
+def test_paid_results_are_picked_up_from_a_device_that_is_closed(fake: FakeBraket, status: Any) -> None:
+    fake.polls_before_done = 10**6
+    with pytest.raises(BackendTimeoutError):
+        run("braket_iqm_garnet", task_timeout_s=0.05)
+    fake.set_status(fake.qpu_arn, status)
+    for task in fake.tasks.values():
+        task.polls_left = 0
+    run("braket_iqm_garnet")
+    assert tokens(fake) == 1
+    with pytest.raises(DeviceError, match=f"is {status}. Nothing was submitted"):
+        run("braket_iqm_garnet", shots=SHOTS + 1)
+    assert tokens(fake) == 1
+
+
+def test_other_gates_listed_by_the_device_make_nothing_new(fake: FakeBraket) -> None:
+    first = run("braket_sv1", has_canary=False)
+    fake.set_operations(fake.simulator_arn, ["rz", "ry", "h", "cnot"])
+    np.testing.assert_array_equal(run("braket_sv1", has_canary=False), first)
+    assert tokens(fake) == 6
+
+
+def test_refusal_after_a_lost_answer_is_no_proof_that_no_task_exists(fake: FakeBraket) -> None:
+    fake.faults.add("reset_after", "CreateQuantumTask")
+    fake.faults.add("quota", "CreateQuantumTask")
+    with pytest.raises(TaskError, match="ServiceQuotaExceededException"):
+        run("braket_sv1", n=3, has_canary=False)
+    run("braket_sv1", n=3, has_canary=False)
+    assert tokens(fake) == 3
+
+
+def test_quota_in_the_middle_uses_the_same_token_again(fake: FakeBraket) -> None:
+    fake.polls_before_done = 1
+    fake.faults.add("reset_after", "CreateQuantumTask", after=1)
+    fake.faults.add("quota", "CreateQuantumTask", after=1)
+    run("braket_sv1", n=3, has_canary=False)
+    assert len(fake.faults.fired) == 2
+    assert tokens(fake) == 3
+
+
+def test_quota_and_an_unreadable_result_end_in_an_error(fake: FakeBraket) -> None:
+    fake.faults.add("quota", "CreateQuantumTask", after=1, times=None)
+    fake.faults.add("missing", "S3Get", times=None)
+    with pytest.raises(TaskError, match="ServiceQuotaExceededException"):
+        run("braket_sv1", n=3, has_canary=False)
+
+
+def test_quota_at_picking_up_is_one_line(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:
+    lose(fake, monkeypatch)
+    monkeypatch.setattr("sqdr.deploy.braket.service.BraketService.find", lambda self, token, since: None)
+    fake.faults.add("quota", "CreateQuantumTask", times=None)
+    with pytest.raises(TaskError, match="Wait until tasks have ended"):
+        run("braket_sv1", n=1, has_canary=False)
+    assert tokens(fake) == 1
+
+
+def never_sent(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
+    """A set of six circuits whose submission never left this machine, so long ago."""
+    import sqlite3
+
+    def die(*_: Any) -> Any:
+        raise SystemExit("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("sqdr.deploy.braket.service.BraketService.create", die)
+        with pytest.raises(SystemExit):
+            run("braket_iqm_garnet")
+    ago = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=hours)
+    with sqlite3.connect(JOURNAL) as database:
+        database.execute("UPDATE tasks SET intended_at = ?", (ago.isoformat(),))
+    database.close()
+
+
+def test_submission_that_never_left_is_settled_and_costs_nothing(
+    fake: FakeBraket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never_sent(fake, monkeypatch, hours=1)
+    run("braket_iqm_garnet", n=1, budget_usd=Decimal(4))
+    assert [task.shots for task in fake.tasks.values()] == [2 * SHOTS]  # one image and the canary
+    with Journal.look(JOURNAL) as journal:
+        assert journal.tasks()[0].reason == "the submission never reached the service"
+
+
+def test_submission_of_a_moment_ago_is_not_sent_for_a_part_of_it(
+    fake: FakeBraket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never_sent(fake, monkeypatch, hours=0)
+    with pytest.raises(TaskError, match=r"a submission of 6 circuits, 0 minutes ago, got no answer"):
+        run("braket_iqm_garnet", n=1)
+    with pytest.raises(BudgetError, match="over the budget of"):
+        run("braket_iqm_garnet", budget_usd=Decimal(2))
+    assert tokens(fake) == 0
+    run("braket_iqm_garnet")
+    assert tokens(fake) == 1
+
+
+def test_another_account_is_noticed(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.polls_before_done = 10**6
+    with pytest.raises(BackendTimeoutError):
+        run("braket_sv1", n=1, has_canary=False, task_timeout_s=0.05)
+    monkeypatch.setattr("sqdr.deploy.braket.service.BraketService.account_check", lambda self, salt: "xx")
+    with pytest.raises(CredentialsError, match="from another AWS account"):
+        run("braket_sv1", n=1, has_canary=False)
+    assert tokens(fake) == 1
+
+
+def test_budget_on_a_simulator_takes_the_time_that_it_bills_into_account(
+    fake: FakeBraket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the fake says 4 s each; a service that says ten minutes is believed after one task
+    monkeypatch.setattr("sqdr.deploy.fakes.braket.results.EXECUTION_MS", 600_000)
+    with pytest.raises(BudgetError, match=r"next task is estimated at \$0\.75"):
+        run("braket_sv1", has_canary=False, budget_usd=Decimal("0.03"))
+    assert tokens(fake) == 1
+
+
+def test_canary_without_a_result_stops_the_run(fake: FakeBraket) -> None:
+    fake.outcomes = [("FAILED", "cold")] * 3
+    with pytest.raises(CanaryError, match=r"canary circuit has no result: .*cold"):
+        run("braket_sv1")
+    assert tokens(fake) == 3
+
+
+def test_set_whose_canary_failed_is_suspect(fake: FakeBraket) -> None:
+    fake.executable_failures = [{6: "no route"}]
+    with pytest.raises(CanaryError, match="the canary circuit on .* failed: no route"):
+        run("braket_iqm_garnet")
+    run("braket_iqm_garnet")
+    assert tokens(fake) == 2
+
+
+def test_reason_of_a_circuit_shows_no_secret(fake: FakeBraket) -> None:
+    reason = f"no access for arn:aws:iam::{SECRETS[2]}:user/ann with {SECRETS[0]} {SECRETS[1]}"
+    fake.executable_failures = [{1: reason}] + [{0: reason}] * 2
+    with pytest.raises(TaskError, match=r"no access for \[hidden\]") as caught:
+        run("braket_iqm_garnet")
+    assert_no_secret(caught.value)
+
+
+def test_result_given_up_is_run_and_paid_again(fake: FakeBraket) -> None:
+    first: list[str] = []
+
+    def is_first(request: Any) -> bool:
+        first.append(request.path)
+        return bool(request.path == first[0])
+
+    fake.faults.add("missing", "S3Get", times=None, match=is_first)
+    run("braket_sv1", n=3, has_canary=False, gives_up_unreadable=True)
+    assert tokens(fake) == 4
+    with Journal.look(JOURNAL) as journal:
+        assert sorted(task.status for task in journal.tasks()) == ["COMPLETED"] * 3 + ["UNREADABLE"]
+        assert journal.spent_usd() == 3 * Decimal("0.005") + Decimal("0.00375")
+
+
+def test_calibration_is_paid_for_once_a_run_and_has_no_canary(fake: FakeBraket) -> None:
+    bits = np.array([[0, 0, 0], [1, 1, 1]])
+    for _ in range(2):
+        with head("braket_iqm_garnet", started_on=700_000) as opened:
+            counts = opened.prepare(bits, 200)
+    assert counts.shots.tolist() == [200, 200]
+    assert counts.ones.tolist() == [[0, 0, 0], [200, 200, 200]]
+    assert [task.shots for task in fake.tasks.values()] == [400]
+    with head("braket_iqm_garnet", started_on=700_001) as opened:
+        opened.prepare(bits, 200)
+    assert tokens(fake) == 2
+
+
+def test_disk_that_is_full_says_what_is_open(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sqlite3
+
+    from sqdr.errors import JournalError
+
+    fake.polls_before_done = 1
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with head("braket_sv1", has_canary=False) as opened:
+        monkeypatch.setattr("sqdr.deploy.braket.journal.Journal.completed", Journal.completed)
+        assert opened._journal is not None
+        original = opened._journal._transaction
+        calls: list[int] = []
+
+        def transaction() -> Any:
+            calls.append(1)
+            if len(calls) > 3:
+                full()
+            return original()
+
+        monkeypatch.setattr(opened._journal, "_transaction", transaction)
+        with pytest.raises(JournalError, match=r"disk is full.*unfinished tasks"):
+            opened.expectations(ANGLES[:3])
