@@ -133,6 +133,21 @@ class DensityMatrixHead(HeadBase):
         self._count(len(checked), shots)
         return tally(draw(self._rng, table, shots), self.n_qubits)
 
+    def outcome_probabilities(self, angles: Floats) -> Floats:
+        """Return the joint distribution of all qubits, (N, 2^n), the first qubit the most significant bit.
+
+        Args:
+            angles: (N, n_qubits, 3) radians.
+
+        Raises:
+            ShapeError: the angles are not (N, n_qubits, 3).
+            DeviceError: the circuit is too wide to have one.
+        """
+        checked = check_angles(angles, self.n_qubits)
+        _check_size(self.name, self._circuit.n_blocks, self.n_qubits, 1, None)
+        batches = self._batches(checked, self._table_width)
+        return np.concatenate([np.empty((0, 1 << self.n_qubits)), *map(self._probabilities, batches)])
+
     def _batches(self, angles: Floats, width: int) -> Iterator[Floats]:
         size = max(1, MAX_BATCH_NUMBERS // width)
         return (angles[start : start + size] for start in range(0, len(angles), size))

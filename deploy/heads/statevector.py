@@ -114,6 +114,21 @@ class StatevectorHead(HeadBase):
         self._count(len(ones), shots)
         return ShotCounts(ones=ones, both=ones[:, :, None] * (ones[:, None] > 0), shots=np.full(len(ones), shots))
 
+    def outcome_probabilities(self, angles: Floats) -> Floats:
+        """Return the joint distribution of all qubits, (N, 2^n), the first qubit the most significant bit.
+
+        Args:
+            angles: (N, n_qubits, 3) radians.
+
+        Raises:
+            ShapeError: the angles are not (N, n_qubits, 3).
+            DeviceError: the circuit is too wide to have one.
+        """
+        checked = check_angles(angles, self.n_qubits)
+        _check_size(len(self._weights), self.n_qubits, 1)
+        batches = (checked[start : start + self._batch] for start in range(0, len(checked), self._batch))
+        return np.concatenate([np.empty((0, 1 << self.n_qubits)), *map(self._probabilities, batches)])
+
     def _probabilities(self, angles: Floats) -> Floats:
         """(N, n_qubits, 3) -> (N, 2^n), the first qubit the most significant bit."""
         upload = _rotation(angles)
