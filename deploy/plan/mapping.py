@@ -20,6 +20,7 @@ __all__ = ["map_circuit", "qiskit_gates"]
 
 LEVEL, SEED = 3, 0
 CZ_PER_SWAP = 3
+VIRTUAL_GATE = "rz"
 # Braket's names of native gates -> Qiskit's, where Qiskit's compiler has the gate. IonQ's gpi and gpi2 are
 # Qiskit's r at half turns and quarter turns: r counts no fewer one-qubit gates, and two-qubit gates alike.
 QISKIT_GATES = {
@@ -81,6 +82,7 @@ def map_circuit(hardware: BraketQpu, n_qubits: int, n_blocks: int, entangler: En
         depth_after=mapped.depth(),
         n_two_qubit_gates_before=before,
         n_two_qubit_gates_after=after,
+        n_one_qubit_gates_after=sum(mapped.count_ops().values()) - after - mapped.count_ops().get(VIRTUAL_GATE, 0),
         n_swaps=round(max(after - before, 0) / CZ_PER_SWAP, 2),
     )
 

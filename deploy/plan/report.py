@@ -43,6 +43,7 @@ class Mapping(StrictModel):
         compiler: name, version, level and seed.
         connectivity: where the coupled pairs of qubits are from.
         two_qubit_gate: the native one that is counted after mapping.
+        n_one_qubit_gates_after: without ``rz``, which superconducting devices keep in the phase of later pulses.
         n_swaps: SWAPs added: two-qubit gates after less those before, in threes, for a SWAP is three CZ.
             A SWAP next to a CZ of the same pair costs less than three.
     """
@@ -54,6 +55,7 @@ class Mapping(StrictModel):
     depth_after: int
     n_two_qubit_gates_before: int
     n_two_qubit_gates_after: int
+    n_one_qubit_gates_after: int
     n_swaps: float
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sqdr.cli import bench, cost, demo, doctor, error_budget, export, hw, plan, run, train, verify
+from sqdr.cli import bench, cost, demo, doctor, error_budget, export, fit, hw, plan, run, train, verify
 from sqdr.cli.console import JsonOption, emit_json, errors
 from sqdr.errors import SqdrError
 
@@ -48,6 +48,7 @@ app.command("train")(train.train)
 app.command("export")(export.export)
 app.command("verify")(verify.verify)
 app.command("plan")(plan.plan)
+app.command("fit")(fit.fit)
 app.command("error-budget")(error_budget.error_budget)
 app.command("run")(run.run)
 app.command("cost")(cost.cost)

@@ -1,0 +1,192 @@
+"""``sqdr fit``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from sqdr.cli.console import (
+    DataRootOption,
+    JsonOption,
+    emit_json,
+    errors,
+    output,
+    progress_bar,
+    table_of,
+    wants_progress,
+)
+from sqdr.errors import AnswerError
+
+if TYPE_CHECKING:
+    from sqdr.deploy.fit.report import FitReport, NeuromorphicFit, QuantumFit, Violation
+
+__all__ = ["fit"]
+
+UNKNOWN = "unknown"
+
+
+def fit(
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder or .sqdr file.")],
+    hw: Annotated[
+        list[str], typer.Option("--hw", help="A hardware file, a chip's or a quantum device's; as often as you like.")
+    ],
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--input", "-i", help="Images to measure on, such as digits:test; by default what the bundle holds."
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first images of --input. Default: 256.")] = None,
+    agreement: Annotated[
+        float, typer.Option(help="Share of images that are to keep their noiseless class, for the shots.")
+    ] = 0.99,
+    data_root: DataRootOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Say whether a bundle fits chips and quantum devices: every violation at once. Exit code 1 if it does not.
+
+    Example: sqdr fit digits.sqdr --hw loihi2_oheo_gulch --hw braket_iqm_garnet
+    """
+    from sqdr.deploy.fit import fit_bundle
+
+    with progress_bar("measuring activity", wants_progress(json_output)) as progress:
+        report = fit_bundle(
+            bundle, hw, source=source, limit=limit, agreement=agreement, data_root=data_root, progress=progress
+        )
+    if json_output:
+        emit_json({"fits": report.fits} | report.model_dump(mode="json"))
+    else:
+        _show(report)
+    if report.fits:
+        return
+    n_violations = len(report.violations)
+    message = f"it does not fit: {n_violations} violation{'s' if n_violations > 1 else ''}, see above"
+    if not json_output:
+        raise AnswerError(message)
+    # standard output has its one JSON object already
+    errors().print(f"error: {message}", style="bold red")
+    raise typer.Exit(AnswerError.exit_code)
+
+
+def _show(report: "FitReport") -> None:
+    for chip in report.neuromorphic:
+        output().print(_layers(chip))
+        output().print(table_of(f"{chip.hardware}: in all", _chip_rows(chip)))
+        _lines("source", (*chip.energy.sources, *chip.time.sources))
+        _lines("left out of the energy", (chip.energy.leaves_out,))
+        _lines("unknown", chip.unknown)
+    for device in report.quantum:
+        output().print(table_of(f"{device.hardware}: {device.description}", _device_rows(device)))
+        prices = tuple(f"{price.what}, {price.source}, {price.as_of}" for price in device.prices)
+        _lines("source", (*device.success_sources, *prices))
+        _lines("connectivity", () if device.mapping is None else (device.mapping.connectivity,))
+        _lines("warning", device.warnings)
+        _lines("unknown", device.unknown)
+    if report.violations:
+        output().print(_violations(report.violations))
+
+
+def _lines(name: str, lines: tuple[str, ...]) -> None:
+    for line in lines:
+        output().print(f"{name}: {line}", markup=False)
+
+
+def _layers(chip: "NeuromorphicFit") -> Table:
+    title = f"{chip.hardware}: {chip.description} Activity: mean of {chip.n_samples:,} {chip.samples}"
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("layer", no_wrap=True)
+    columns = ("neurons", "cores", "synapses", "stored", "bytes", "axons in", "axons out", "weight bits", "state bits")
+    for name in (*columns, "spikes in", "syn. ops"):
+        table.add_column(name, justify="right")
+    for layer in chip.layers:
+        table.add_row(
+            escape(layer.name),
+            *(
+                f"{number:,}"
+                for number in (
+                    layer.n_neurons,
+                    layer.n_cores,
+                    layer.n_synapses,
+                    layer.n_stored,
+                    layer.synaptic_bytes,
+                    layer.max_fan_in_axons,
+                    layer.max_fan_out_axons,
+                    layer.weight_bits,
+                    layer.state_bits,
+                )
+            ),
+            f"{layer.input_spikes.mean:,.0f}",
+            f"{layer.synaptic_operations.mean:,.0f}",
+        )
+    return table
+
+
+def _chip_rows(chip: "NeuromorphicFit") -> list[tuple[str, str]]:
+    time, energy, operations = chip.time, chip.energy, chip.synaptic_operations
+    memory = UNKNOWN if chip.memory_use is None else f"{chip.memory_use:.1%} in the fullest core, at least"
+    update = energy.update_nj
+    barrier = time.barrier_us
+    return [
+        ("cores", f"{chip.n_cores:,} of {chip.n_cores_available:,} ({chip.core_use:.1%})"),
+        ("chips", f"{chip.n_chips:,} of {chip.n_chips_available:,}"),
+        ("neurons", f"{chip.n_neurons:,} ({chip.neuron_use:.1%} of the places on the used cores)"),
+        (f"synapses, kernels {chip.convolution_storage}", f"{chip.n_stored:,} stored, {chip.n_synapses:,} unrolled"),
+        ("core memory", memory),
+        ("longest delay", f"{max(layer.max_delay for layer in chip.layers)} steps"),
+        ("time steps a sample, in a stream", f"{time.steps_per_sample:,}"),
+        ("time steps until its last output", f"{time.latency_steps:,}"),
+        ("latency", UNKNOWN if time.latency_us is None else f"{time.latency_us:,.1f} us"),
+        ("latency by barriers alone", UNKNOWN if barrier is None else f"{barrier.min:.1f} to {barrier.max:.1f} us"),
+        ("synaptic operations a sample", f"{operations.mean:,.0f} +- {operations.std:,.0f}"),
+        ("neuron updates a sample", f"{chip.neuron_updates:,}"),
+        (
+            "energy a sample: synaptic operations",
+            UNKNOWN if energy.synaptic_nj is None else f"{energy.synaptic_nj:,.0f} nJ (estimate)",
+        ),
+        (
+            "energy a sample: neuron updates",
+            UNKNOWN if update is None else f"{update.min:,.0f} to {update.max:,.0f} nJ (estimate)",
+        ),
+    ]
+
+
+def _device_rows(device: "QuantumFit") -> list[tuple[str, str]]:
+    from sqdr.money import dollars
+
+    mapping, chance = device.mapping, device.success_probability
+    target = f"shots to keep {device.agreement_target:.4g} of the classes"
+    one, thousand = device.cost_usd, device.cost_per_thousand_usd
+    rows = [
+        ("qubits", f"{device.n_qubits:,} of {device.n_qubits_available:,}"),
+        ("depth", str(device.depth) if mapping is None else f"{device.depth} -> {mapping.depth_after}"),
+        (
+            "two-qubit gates",
+            str(device.n_two_qubit_gates)
+            if mapping is None
+            else f"{device.n_two_qubit_gates} -> {mapping.n_two_qubit_gates_after} {mapping.two_qubit_gate}",
+        ),
+        ("no gate and no readout errs (estimate)", UNKNOWN if chance is None else f"{chance:.3f}"),
+        (target, UNKNOWN if device.shots_for_target is None else f"{device.shots_for_target:,}, without noise"),
+        ("measured on", device.shots_source),
+    ]
+    if device.shots_priced is not None:
+        shots = f"{device.shots_priced:,} shots"
+        rows += [
+            (f"one image of {shots} (estimate)", UNKNOWN if one is None else dollars(one)),
+            (f"1,000 images of {shots} (estimate)", UNKNOWN if thousand is None else dollars(thousand)),
+        ]
+    if mapping is not None:
+        rows.insert(3, ("mapped by", mapping.compiler))
+    return rows
+
+
+def _violations(found: "tuple[Violation, ...]") -> Table:
+    table = Table(title=f"{len(found)} violations", title_justify="left", title_style="bold red")
+    for name in ("hardware", "rule", "what is wrong", "fix"):
+        table.add_column(name, overflow="fold")
+    for each in found:
+        table.add_row(*(escape(cell) for cell in (each.hardware, each.rule, each.problem, each.fix)))
+    return table
