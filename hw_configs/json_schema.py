@@ -47,7 +47,7 @@ def packaged_schema() -> str:
 
 
 def _plain(part: Any, names: dict[str, str]) -> Any:
-    """Shorten references, and leave out the titles, which repeat the keys."""
+    """Shorten references, leave out titles, which repeat the keys, and what only some versions of pydantic write."""
     if isinstance(part, list):
         return [_plain(each, names) for each in part]
     if not isinstance(part, dict):
@@ -57,6 +57,10 @@ def _plain(part: Any, names: dict[str, str]) -> Any:
     if isinstance(reference, str) and reference.startswith(DEFINITIONS):
         name = reference.removeprefix(DEFINITIONS)
         made["$ref"] = DEFINITIONS + names.get(name, name)
+    if len(made.get("allOf", ())) == 1:
+        made |= made.pop("allOf")[0]
+    if "const" in made:
+        made.pop("enum", None)
     if "mapping" in made:  # of the discriminator, which plain JSON schema does not know
         made = {key: value for key, value in made.items() if key != "mapping"}
     return made

@@ -13,8 +13,9 @@ from sqdr.specification import CodingSpec
 
 __all__ = ["LayerActivity", "measure_activity"]
 
-# A trace keeps every state of every step: some 100 MiB for the layers of a 28x28 image at a time.
-PIECE = 16
+# A trace keeps every state of every step: u and v in 8 bytes each, and who spikes in one.
+TRACE_BYTES = 8 + 8 + 1
+MAX_TRACE_BYTES = 64 << 20
 
 Progress = Callable[[int, int], None]
 
@@ -55,8 +56,10 @@ def measure_activity(
     n_images = len(images)
     counted = np.zeros((3, len(connectivity), n_images), np.int64)
     largest = [0] * len(connectivity)
-    for start in range(0, n_images, PIECE):
-        spikes = encode_images(images[start : start + PIECE], coding)
+    per_image = TRACE_BYTES * coding.n_steps * sum(each.n_neurons for each in connectivity)
+    piece = max(1, MAX_TRACE_BYTES // per_image)
+    for start in range(0, n_images, piece):
+        spikes = encode_images(images[start : start + piece], coding)
         part = slice(start, start + len(spikes))
         # a spike with a payload is one message, whatever it carries
         came_in = np.count_nonzero(spikes, axis=-1).reshape(len(spikes), -1)

@@ -83,8 +83,9 @@ class Connectivity:
 
     def _reach(self, places: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(H_out, W_out) -> (H_in, W_in): the inputs under the kernel at any of the places."""
-        rows, columns = self._taps(0), self._taps(1)
-        return np.asarray((rows.T @ places.astype(np.int64) @ columns) > 0)
+        # products of non-negative numbers: float32, which BLAS multiplies, cannot turn a positive one into 0
+        rows, columns = (self._taps(axis).astype(np.float32) for axis in (0, 1))
+        return np.asarray((rows.T @ places.astype(np.float32) @ columns) > 0)
 
     def _taps(self, axis: int) -> NDArray[np.int64]:
         """(n_out, n_in) of 1 where the kernel at an output covers an input, along one axis; 0 elsewhere."""

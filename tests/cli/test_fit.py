@@ -55,6 +55,16 @@ def test_fit_shows_one_report_for_both_chips(sqdr: Run, bundle_path: Path) -> No
     assert "left out of the energy" in out and "violations" not in out
 
 
+def test_fit_writes_its_json_beside_the_text(sqdr: Run, bundle_path: Path) -> None:
+    write_mini()
+    code, out, _ = sqdr("fit", bundle_path, "--hw", "mini", "--out", "fit.json")
+    assert code == 1 and "cores_fit" in out
+    written = json.loads(Path("fit.json").read_text(encoding="utf-8"))
+    assert written == json.loads(sqdr("fit", bundle_path, "--hw", "mini", "--json")[1])
+    code, _, err = sqdr("fit", bundle_path, "--hw", "mini", "--out", "nowhere/fit.json")
+    assert code == 2 and len(err.splitlines()) == 1
+
+
 def test_fit_prints_one_json_object(sqdr: Run, bundle_path: Path) -> None:
     code, out, err = sqdr("fit", bundle_path, *HARDWARE, "--json")
     assert (code, err) == (0, "")

@@ -199,7 +199,8 @@ def test_activity_is_the_same_in_any_pieces(monkeypatch: pytest.MonkeyPatch) -> 
     coding = CodingSpec(kind="rate", n_steps=4)
     with IntegerEncoder([dense(np.arange(-12, 28, 2).reshape(5, 4))], input_shape=(1, 2, 2), n_steps=4) as encoder:
         (whole,) = measure_activity(encoder, images, coding)
-        monkeypatch.setattr("sqdr.deploy.fit.activity.PIECE", 2)
+        # 5 neurons and 4 steps of 17 bytes: two images at a time
+        monkeypatch.setattr("sqdr.deploy.fit.activity.MAX_TRACE_BYTES", 2 * 340)
         told: list[tuple[int, int]] = []
         (pieces,) = measure_activity(encoder, images, coding, lambda done, total: told.append((done, total)))
     assert told == [(2, 5), (4, 5), (5, 5)]

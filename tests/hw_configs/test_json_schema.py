@@ -21,7 +21,7 @@ FOLDER = Path(sqdr.hw_configs.__file__).parent
 def test_packaged_schema_is_that_of_the_models() -> None:
     message = "write hw_configs/schema.json again: sqdr.hw_configs.json_schema.schema_text()"
     assert json.loads(packaged_schema()) == json_schema(), message
-    assert packaged_schema() == schema_text()
+    assert json.loads(schema_text()) == json_schema()
 
 
 def test_schema_has_every_key_of_every_kind() -> None:

@@ -1,5 +1,6 @@
 """``sqdr fit``."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ from sqdr.cli.console import (
     wants_progress,
 )
 from sqdr.errors import AnswerError
+from sqdr.storage import write_atomically
 
 if TYPE_CHECKING:
     from sqdr.deploy.fit.report import FitReport, NeuromorphicFit, QuantumFit, Violation
@@ -43,6 +45,7 @@ def fit(
     agreement: Annotated[
         float, typer.Option(help="Share of images that are to keep their noiseless class, for the shots.")
     ] = 0.99,
+    out: Annotated[Path | None, typer.Option(help="Write the report as JSON to this file, too.")] = None,
     data_root: DataRootOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -56,8 +59,11 @@ def fit(
         report = fit_bundle(
             bundle, hw, source=source, limit=limit, agreement=agreement, data_root=data_root, progress=progress
         )
+    data = {"fits": report.fits} | report.model_dump(mode="json")
+    if out is not None:
+        write_atomically(out, (json.dumps(data, indent=2) + "\n").encode())
     if json_output:
-        emit_json({"fits": report.fits} | report.model_dump(mode="json"))
+        emit_json(data)
     else:
         _show(report)
     if report.fits:
