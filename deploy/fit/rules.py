@@ -5,22 +5,24 @@ figures of any hardware file.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sqdr.deploy.encoders.integer.network import IntegerLayer
 from sqdr.deploy.fit.activity import LayerActivity
-from sqdr.deploy.fit.placement import Placement, known
+from sqdr.deploy.fit.placement import Placement, known, place
 from sqdr.deploy.fit.report import Violation
 from sqdr.hw_configs import Loihi2
+from sqdr.hw_configs.figures import OptionalFigure
 
 __all__ = ["RULES", "Deployment", "state_bits", "violations_of", "weight_bits"]
 
 # A signed weight of b bits counts twice, so that it spans [-2^b, 2^b - 2]: lava-nc 0.10.0, lava/proc/dense/process.py.
 WEIGHT_STEP = 2
-UNROLLED = " Kernels are taken as unrolled, since how it stores them is unknown."
+UNROLLED = " Kernels are taken as unrolled, for how it stores them is unknown; shared, it would fit here."
 SAY_STORAGE = " Or say `convolution_storage` in a file of your own."
 SMALLER = "Train with fewer channels or features, larger strides, or more layers of less fan-in."
 
@@ -140,27 +142,52 @@ RULES: tuple[Callable[[Deployment], Found], ...] = (
 """In the order in which their violations are listed."""
 
 BY_STORAGE = (cores_fit, chips_fit, neuron_fits_a_core)
-"""Those that may hold where kernels are shared."""
+"""Those that depend on how kernels are stored."""
 
 
 def violations_of(deployment: Deployment) -> tuple[Violation, ...]:
-    """Return every violation of every rule."""
+    """Return every violation of every rule.
+
+    Where the hardware file does not know how kernels are stored they are taken as unrolled; a violation that shared
+    kernels would not have says so.
+    """
     name = deployment.hardware.name
-    is_assumed = known(deployment.hardware.convolution_storage) is None
-    doubtful = BY_STORAGE if is_assumed and any(layer.is_conv for layer in deployment.layers) else ()
-    return tuple(
-        Violation(
-            rule=rule.__name__,
-            hardware=name,
-            where=where,
-            number=number,
-            limit=limit,
-            problem=f"{where}: needs {number:,} {unit}, {name} has {limit:,}.{UNROLLED if rule in doubtful else ''}",
-            fix=f"{fix}{SAY_STORAGE if rule in doubtful else ''}",
+    found = [(rule, each) for rule in RULES for each in rule(deployment)]
+    doubtful = _only_unrolled(deployment) if any(rule in BY_STORAGE for rule, _ in found) else set()
+    made = []
+    for rule, (where, number, limit, unit, fix) in found:
+        is_doubtful = _key(rule, where) in doubtful
+        made.append(
+            Violation(
+                rule=rule.__name__,
+                hardware=name,
+                where=where,
+                number=number,
+                limit=limit,
+                problem=f"{where}: needs {number:,} {unit}, {name} has {limit:,}.{UNROLLED if is_doubtful else ''}",
+                fix=f"{fix}{SAY_STORAGE if is_doubtful else ''}",
+            )
         )
-        for rule in RULES
-        for where, number, limit, unit, fix in rule(deployment)
+    return tuple(made)
+
+
+def _only_unrolled(deployment: Deployment) -> set[tuple[str, str]]:
+    """Return the violations that would not be there if kernels were shared."""
+    hardware = deployment.hardware
+    if known(hardware.convolution_storage) is not None:
+        return set()
+    shared = OptionalFigure[Literal["shared", "unrolled"]](value="shared", source="an assumption", as_of="2026-11")
+    placement = place(deployment.layers, hardware.model_copy(update={"convolution_storage": shared}))
+    as_shared = replace(deployment, placement=placement)
+    unrolled, kept = (
+        {_key(rule, where) for rule in BY_STORAGE for where, *_ in rule(each)} for each in (deployment, as_shared)
     )
+    return unrolled - kept
+
+
+def _key(rule: Callable[[Deployment], Found], where: str) -> tuple[str, str]:
+    """Cores and chips are one violation of the whole network, a neuron that is too large is one of its layer."""
+    return rule.__name__, where.partition(",")[0] if rule is neuron_fits_a_core else ""
 
 
 def weight_bits(weight: NDArray[np.int64]) -> int:

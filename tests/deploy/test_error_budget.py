@@ -248,6 +248,15 @@ def test_wide_circuits_are_drawn_and_agree_with_the_exact_bounds(
     assert found == error_budget(bundle_path, shots=50)
 
 
+def test_what_a_simulator_cannot_do_is_a_note_and_the_rest_is_there(
+    bundle_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sqdr.deploy.heads.density_matrix.MAX_TABLE_QUBITS", 3)
+    found = error_budget(bundle_path, shots=10, device="local_dm")
+    assert [row.source for row in found.rows] == ["spikes", "shots", "noise"]
+    assert any(note.startswith("shots and noise: not worked out") for note in found.notes)
+
+
 def test_budget_takes_named_images_and_a_limit(bundle_path: Path) -> None:
     found = error_budget(bundle_path, shots=10, source="digits:test", limit=7)
     assert (found.n_images, found.samples) == (7, "digits:test")

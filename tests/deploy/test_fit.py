@@ -168,6 +168,9 @@ def test_chips_full_of_synapses_are_counted(bundle_path: Path) -> None:
     assert "taken as unrolled" in broken.problem and "convolution_storage" in broken.fix
     shared = own_file("known", "loihi2_oheo_gulch", n_cores_per_chip=1, convolution_storage="shared")
     assert "unrolled" not in fit_bundle(bundle_path, [shared]).violations[0].problem
+    # shared or not, four layers take more than one core
+    (certain,) = fit_bundle(bundle_path, [own_file("tiny", "loihi2_oheo_gulch", n_cores_per_chip=1)]).violations
+    assert certain.rule == "cores_fit" and "unrolled" not in certain.problem
 
 
 def test_every_chip_rule_is_broken_by_some_test_or_cannot_be_by_a_bundle() -> None:
