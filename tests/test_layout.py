@@ -277,6 +277,15 @@ def test_import_stays_light(module: str) -> None:
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 
 
+def test_command_line_starts_light() -> None:
+    names = [*HEAVY, "numpy", "pydantic", "yaml"]
+    code = f"import sys, sqdr.cli; print([name for name in {names!r} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd="/"
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
 def entry_points() -> list[tuple[str, str]]:
     table = project()["project"]
     groups = {"scripts": table["scripts"], **table["entry-points"]}

@@ -67,18 +67,18 @@ class HeadConfig(HeadSpec):
     """The head, with the simulator that trains it; the number of classes comes from the data.
 
     Args:
-        simulator: ``statevector`` or ``lightcone`` (exact, batched, in torch), or
-            ``pennylane:<device>`` such as ``pennylane:default.qubit``.
+        simulator: ``auto``, ``statevector`` or ``lightcone`` (exact, batched, in torch), or
+            ``pennylane:<device>`` such as ``pennylane:default.qubit``; ``auto`` is the cheaper of the first two.
     """
 
     n_classes: int = Field(default=2, ge=2, le=1000, exclude=True)
-    simulator: str = "statevector"
+    simulator: str = "auto"
 
     @field_validator("simulator")
     @classmethod
     def _known_simulator(cls, value: str) -> str:
-        if value not in ("statevector", "lightcone") and not value.startswith("pennylane:"):
-            raise ValueError(f"`simulator` must be statevector, lightcone or pennylane:<device>, got '{value}'.")
+        if value not in ("auto", "statevector", "lightcone") and not value.startswith("pennylane:"):
+            raise ValueError(f"`simulator` must be auto, statevector, lightcone or pennylane:<device>, got '{value}'.")
         return value
 
 

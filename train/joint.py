@@ -16,11 +16,11 @@ class JointModel(nn.Module):
 
     Args:
         spec: of the whole model.
-        simulator: of the head's circuit.
+        simulator: of the head's circuit, see `sqdr.train.head.simulator`.
         cuba_path: what computes the encoder's layers, see `SlayerEncoder`.
     """
 
-    def __init__(self, spec: ModelSpec, simulator: str = "statevector", cuba_path: CubaChoice = "auto") -> None:
+    def __init__(self, spec: ModelSpec, simulator: str = "auto", cuba_path: CubaChoice = "auto") -> None:
         super().__init__()
         self.spec = spec
         self.encoder = SlayerEncoder(spec.encoder, spec.coding.max_payload, cuba_path)

@@ -25,6 +25,9 @@ EXTRA_OF_MODULE = {
     "pennylane": "braket",
     "qiskit": "plan",
     "mitiq": "mitigation",
+    "torchquantum": "bench",
+    "tensorcircuit": "bench",
+    "pyqtorch": "bench",
 }
 
 

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from sqdr.cli.bench.harness import BenchRow, Timing, machine, one_core, time_in_turn
+from sqdr.cli.bench.head import OWN_CONES, HeadCircuit, bench_head
+from sqdr.cli.bench.head_peers import PEERS
+from sqdr.cli.bench.startup import bench_startup
 
 PRESETS = ("tiny", "small", "base")
 COMMAND = Path(sys.executable).with_name("sqdr")
@@ -109,6 +112,43 @@ def test_wrong_bundle_ends_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "does not exist" in done.stderr
+
+
+def test_head_is_measured_beside_each_peer_that_is_installed() -> None:
+    skipped: list[str] = []
+    circuits = [
+        HeadCircuit(n_qubits=5, n_blocks=2, peers=(*PEERS, OWN_CONES)),
+        HeadCircuit(n_qubits=7, n_blocks=3, entangler="chain", peers=("PennyLane broadcast", OWN_CONES)),
+    ]
+    rows = bench_head(circuits, batch=3, repeats=1, skipped=skipped, progress=lambda done, total: None)
+    assert {row.name for row in rows} == {"lightcone", "cone of width 5"}
+    assert len(rows) + len(skipped) == len(PEERS) + 3
+    assert all("sqdr[bench]" in line for line in skipped)
+    for row in rows:
+        # <Z>, the angles' gradients and the weights'
+        n_qubits, n_blocks = (5, 2) if row.name == "lightcone" else (7, 3)
+        assert (row.n_different, row.n_compared) == (0, 3 * n_qubits + 9 * n_qubits + 3 * n_blocks * n_qubits)
+
+
+def test_head_says_how_many_values_of_a_wrong_peer_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shifted(n_qubits: int, n_blocks: int, entangler: Any) -> Any:
+        return lambda angles, weights: angles.sum(-1) + 0 * weights.sum()
+
+    monkeypatch.setitem(PEERS, "wrong", shifted)
+    (row,) = bench_head(
+        [HeadCircuit(n_qubits=3, n_blocks=1, peers=("wrong",))], 2, 1, skipped=[], progress=lambda done, total: None
+    )
+    assert row.n_different > 6
+
+
+def test_start_up_is_measured_beside_its_limits() -> None:
+    rows = bench_startup(1, lambda done, total: None)
+    assert [(row.name, row.peer, row.peer_ms) for row in rows] == [
+        ("empty Python", "limit", 300.0),
+        ("import sqdr", "limit", 300.0),
+        ("sqdr --help", "limit", 500.0),
+    ]
+    assert all(row.ms > 0 for row in rows)
 
 
 def test_time_in_turn_takes_turns_after_one_warm_up() -> None:

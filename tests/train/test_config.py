@@ -38,7 +38,7 @@ def test_options_replace_and_none_keeps() -> None:
         ("training", {"encoder_lr": float("nan")}, "encoder_lr"),
         ("encoder", {"preset": "huge"}, "encoder.preset"),
         ("encoder", {"layers": [{"kind": "conv", "out_channels": 3}] * 2}, "give either `preset` or `layers`"),
-        ("head", {"simulator": "gpu"}, "must be statevector, lightcone or pennylane:<device>, got 'gpu'"),
+        ("head", {"simulator": "gpu"}, "must be auto, statevector, lightcone or pennylane:<device>, got 'gpu'"),
         ("head", {"features_per_qubit": 2}, "head.features_per_qubit"),
         ("coding", {"kind": "latency"}, "coding.kind"),
     ],

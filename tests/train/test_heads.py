@@ -11,18 +11,23 @@ from sqdr.circuit import qnode
 from sqdr.errors import ConfigError
 from sqdr.head import HeadParameters, counts_to_angles, readout
 from sqdr.specification import HeadSpec
-from sqdr.train.head import lightcone, statevector
+from sqdr.train.head import cone, lightcone, statevector
 from sqdr.train.head.pennylane_device import PennyLaneCircuit
 from sqdr.train.head.reupload import ReuploadHead
+from sqdr.train.head.simulator import choose_circuit
 
 # float64 rounding over some hundred operations; float32 as promised in the design
 TOLERANCE = {torch.float64: (1e-10, 1e-10), torch.float32: (1e-5, 1e-4)}
 ENTANGLERS = ("ring", "chain", "none")
 
 
-def circuit_inputs(n: int, n_qubits: int, n_blocks: int, dtype: torch.dtype, seed: int) -> tuple[Tensor, Tensor]:
+def circuit_inputs(
+    n: int, n_qubits: int, n_blocks: int, dtype: torch.dtype, seed: int, features: int = 3
+) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     angles = torch.rand(n, n_qubits, 3, dtype=dtype, generator=generator) * 4 - 2
+    if features == 1:
+        angles = angles * torch.tensor([0, 1, 0], dtype=dtype)
     angles[0, 0] = 0  # a sample with zero angles: a feature without spikes
     weights = torch.rand(n_blocks, n_qubits, 3, dtype=dtype, generator=generator) * 6 - 3
     return angles.requires_grad_(), weights.requires_grad_()
@@ -48,21 +53,79 @@ def assert_agree(found, expected, dtype: torch.dtype) -> None:
         assert (a - b).abs().max() <= gradient_tolerance
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
-    n_qubits=st.integers(1, 7),
-    n_blocks=st.integers(1, 4),
+    n_qubits=st.integers(1, 9),
+    n_blocks=st.integers(1, 6),
     entangler=st.sampled_from(ENTANGLERS),
+    features=st.sampled_from([1, 3]),
     dtype=st.sampled_from([torch.float32, torch.float64]),
     seed=st.integers(0, 2**20),
 )
-def test_torch_simulators_agree_with_the_qnode(n_qubits, n_blocks, entangler, dtype, seed) -> None:
-    inputs = circuit_inputs(3, n_qubits, n_blocks, dtype, seed)
+def test_exact_methods_agree_with_the_qnode(n_qubits, n_blocks, entangler, features, dtype, seed) -> None:
+    inputs = circuit_inputs(3, n_qubits, n_blocks, dtype, seed, features)
     expected = value_and_gradients(reference(entangler, n_qubits), *inputs)
-    simulators = [statevector.expectations] + [lightcone.expectations] * (n_blocks <= lightcone.MAX_BLOCKS)
-    for simulate in simulators:
-        found = value_and_gradients(lambda a, w, f=simulate: f(a, w, entangler), *inputs)
-        assert_agree(found, expected, dtype)
+    spec = HeadSpec(n_qubits=n_qubits, n_blocks=n_blocks, entangler=entangler, features_per_qubit=features)
+    for simulator in ("auto", "lightcone", "statevector"):
+        _, circuit = choose_circuit(spec, simulator)
+        assert_agree(value_and_gradients(circuit, *inputs), expected, dtype)
+
+
+@pytest.mark.slow
+@settings(max_examples=6, deadline=None)
+@given(
+    n_qubits=st.integers(10, 14),
+    n_blocks=st.integers(1, 6),
+    entangler=st.sampled_from(ENTANGLERS),
+    seed=st.integers(0, 2**20),
+)
+def test_wide_registers_agree_with_the_qnode(n_qubits, n_blocks, entangler, seed) -> None:
+    inputs = circuit_inputs(1, n_qubits, n_blocks, torch.float64, seed)
+    expected = value_and_gradients(reference(entangler, n_qubits), *inputs)
+    for simulator in ("auto", "statevector"):
+        _, circuit = choose_circuit(HeadSpec(n_qubits=n_qubits, n_blocks=n_blocks, entangler=entangler), simulator)
+        assert_agree(value_and_gradients(circuit, *inputs), expected, torch.float64)
+
+
+@pytest.mark.parametrize("entangler", ENTANGLERS)
+@pytest.mark.parametrize(
+    ("n_qubits", "n_blocks"), [(1, 1), (3, 2), (5, 3), (6, 3), (7, 4), (9, 4), (9, 5), (10, 5), (11, 6)]
+)
+def test_cones_up_to_the_register_agree_with_the_state_vector(n_qubits, n_blocks, entangler) -> None:
+    inputs = circuit_inputs(2, n_qubits, n_blocks, torch.float64, seed=5)
+    expected = value_and_gradients(lambda a, w: statevector.expectations(a, w, entangler), *inputs)
+    found = value_and_gradients(lambda a, w: cone.expectations(a, w, entangler), *inputs)
+    assert_agree(found, expected, torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("n_qubits", "n_blocks", "entangler", "simulator", "method"),
+    [
+        (9, 2, "ring", "auto", "lightcone"),
+        (1000, 2, "ring", "auto", "lightcone"),
+        (6, 3, "ring", "auto", "statevector"),
+        (6, 3, "ring", "lightcone", "cone of width 5"),
+        (4, 3, "ring", "lightcone", "statevector"),
+        (9, 3, "ring", "auto", "cone of width 5"),
+        (9, 4, "chain", "auto", "statevector"),
+        (12, 4, "chain", "auto", "cone of width 7"),
+        (9, 6, "none", "auto", "cone of width 1"),
+        (9, 2, "ring", "statevector", "statevector"),
+    ],
+)
+def test_cheapest_exact_method_is_chosen_by_itself(n_qubits, n_blocks, entangler, simulator, method) -> None:
+    spec = HeadSpec(n_qubits=n_qubits, n_blocks=n_blocks, entangler=entangler)
+    assert choose_circuit(spec, simulator)[0] == method
+
+
+@pytest.mark.parametrize("n_blocks", [3, 4])
+def test_wider_cones_reach_registers_no_state_vector_holds(n_blocks: int) -> None:
+    angles, weights = circuit_inputs(2, 60, n_blocks, torch.float64, seed=6)
+    wide = cone.expectations(angles, weights, "chain")
+    # a chain's qubits do not know how long it is, but for those within the cone of its end
+    exact = statevector.expectations(angles[:, :11], weights[:, :11], "chain")
+    known = 11 - (n_blocks - 1)
+    assert (wide[:, :known] - exact[:, :known]).abs().max() < 1e-10
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -131,8 +194,8 @@ def test_weight_initialisations_have_their_distribution(kind: str) -> None:
 @pytest.mark.parametrize(
     ("options", "simulator", "message"),
     [
-        ({"n_qubits": 17}, "statevector", "at most 16 qubits, got 17. Use simulator: lightcone"),
-        ({"n_qubits": 4, "n_blocks": 3}, "lightcone", "at most 2 blocks, got n_blocks 3"),
+        ({"n_qubits": 17}, "statevector", "at most 16 qubits for 2 blocks, got 17. Use simulator: auto"),
+        ({"n_qubits": 4}, "gpu", "must be auto, statevector, lightcone or pennylane:<device>, got 'gpu'"),
         ({"n_qubits": 4}, "pennylane:no.such.device", "not a device that PennyLane can load"),
     ],
 )

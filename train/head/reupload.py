@@ -1,16 +1,13 @@
 """The quantum head as a torch module: rates to angles, the reupload circuit, a linear readout."""
 
-from collections.abc import Callable
 from math import pi
 
 import torch
 from torch import Tensor, nn
 
-from sqdr.errors import ConfigError
 from sqdr.head import HeadParameters
-from sqdr.specification import MAX_STATEVECTOR_QUBITS, HeadSpec
-from sqdr.train.head import lightcone, statevector
-from sqdr.train.head.pennylane_device import PennyLaneCircuit
+from sqdr.specification import HeadSpec
+from sqdr.train.head.simulator import choose_circuit
 
 __all__ = ["ReuploadHead"]
 
@@ -18,15 +15,14 @@ __all__ = ["ReuploadHead"]
 INIT_STD_RAD = 0.3
 TRUNCATED_AT_STD = 2.0
 
-Circuit = Callable[[Tensor, Tensor], Tensor]
-
 
 class ReuploadHead(nn.Module):
     """Spike rates (N, F) to logits (N, K).
 
     Args:
         spec: of the head.
-        simulator: ``statevector``, ``lightcone`` or ``pennylane:<device>``; all compute the same.
+        simulator: ``auto``, ``statevector``, ``lightcone`` or ``pennylane:<device>``; all compute the same, see
+            `sqdr.train.head.simulator`.
 
     Attributes:
         weights: (n_blocks, n_qubits, 3) radians.
@@ -34,7 +30,7 @@ class ReuploadHead(nn.Module):
         readout: linear (n_qubits -> K), or None.
     """
 
-    def __init__(self, spec: HeadSpec, simulator: str = "statevector") -> None:
+    def __init__(self, spec: HeadSpec, simulator: str = "auto") -> None:
         super().__init__()
         self.spec = spec
         self.weights = nn.Parameter(_initial_weights(spec))
@@ -42,7 +38,7 @@ class ReuploadHead(nn.Module):
             torch.full((spec.n_features,), spec.scale_rad), requires_grad=spec.is_scale_learned
         )
         self.readout = nn.Linear(spec.n_qubits, spec.n_classes) if spec.has_readout else None
-        self.circuit = _circuit(spec, simulator)
+        _, self.circuit = choose_circuit(spec, simulator)
 
     def angles(self, rates: Tensor) -> Tensor:
         """Return (N, n_qubits, 3) radians for rates (N, F); see `sqdr.head.counts_to_angles`."""
@@ -85,20 +81,3 @@ def _initial_weights(spec: HeadSpec) -> Tensor:
     weights = torch.randn(shape) * INIT_STD_RAD
     weights[..., 1] += pi / 2
     return weights
-
-
-def _circuit(spec: HeadSpec, simulator: str) -> Circuit:
-    if simulator.startswith("pennylane:"):
-        return PennyLaneCircuit(simulator.removeprefix("pennylane:"), spec.n_qubits, spec.entangler)
-    if simulator == "lightcone" and spec.n_blocks > lightcone.MAX_BLOCKS:
-        raise ConfigError(
-            f"`simulator` lightcone holds for at most {lightcone.MAX_BLOCKS} blocks, got n_blocks "
-            f"{spec.n_blocks}. Use simulator: statevector."
-        )
-    if simulator == "statevector" and spec.n_qubits > MAX_STATEVECTOR_QUBITS:
-        raise ConfigError(
-            f"`simulator` statevector takes at most {MAX_STATEVECTOR_QUBITS} qubits, got {spec.n_qubits}. "
-            "Use simulator: lightcone (up to two blocks) or fewer qubits."
-        )
-    simulate = {"statevector": statevector.expectations, "lightcone": lightcone.expectations}[simulator]
-    return lambda angles, weights: simulate(angles, weights, spec.entangler)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sqdr.circuit import Entangler, entangler_pairs
 
-__all__ = ["expectations", "rotation"]
+__all__ = ["cz_signs", "expectations", "rotation"]
 
 
 def rotation(angles: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def expectations(angles: Tensor, weights: Tensor, entangler: Entangler) -> Tenso
     """
     n_blocks, n_qubits = weights.shape[:2]
     n_left = n_qubits // 2
-    signs = _cz_signs(n_qubits, entangler, angles)
+    signs = cz_signs(n_qubits, entangler, angles)
     upload, trained = rotation(angles), rotation(weights)
     state = torch.zeros(len(angles), 2**n_left, 2 ** (n_qubits - n_left), dtype=upload.dtype, device=angles.device)
     state[:, 0, 0] = 1
@@ -89,8 +89,8 @@ def _z_signs(n_qubits: int, like: Tensor) -> Tensor:
     return signs
 
 
-def _cz_signs(n_qubits: int, entangler: Entangler, like: Tensor) -> Tensor:
-    """(2^left, 2^right): the diagonal of all CZ gates of one block."""
+def cz_signs(n_qubits: int, entangler: Entangler, like: Tensor) -> Tensor:
+    """Return the diagonal of all CZ gates of one block, (2^(n // 2), 2^(n - n // 2)), each 1 or -1."""
     bits = _bits(n_qubits, like)
     parity = torch.zeros(2**n_qubits, dtype=torch.long, device=like.device)
     for first, second in entangler_pairs(n_qubits, entangler):

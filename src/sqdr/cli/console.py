@@ -5,13 +5,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 __all__ = [
     "DataRootOption",
@@ -61,7 +63,7 @@ def wants_progress(json_output: bool) -> bool:
 class ProgressBar:
     """A progress bar on standard error, moved by calling it."""
 
-    def __init__(self, progress: Progress, what: str) -> None:
+    def __init__(self, progress: "Progress", what: str) -> None:
         self._progress, self._what = progress, what
         self._task = progress.add_task(what, total=None, rate="")
 
@@ -81,6 +83,15 @@ class ProgressBar:
 @contextmanager
 def progress_bar(what: str, shown: bool) -> Iterator[ProgressBar]:
     """Yield a progress bar."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

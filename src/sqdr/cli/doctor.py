@@ -1,17 +1,20 @@
 """``sqdr doctor``: what this machine can run, as tables or as JSON."""
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sqdr.doctor import DoctorReport, ExtraReport, examine
+if TYPE_CHECKING:
+    from sqdr.doctor import DoctorReport, ExtraReport
 
 __all__ = ["doctor"]
 
 YES, NO = "[green]yes[/]", "[yellow]no[/]"
 
 
-def doctor(json_output: bool = False, *, console: Console | None = None, report: DoctorReport | None = None) -> None:
+def doctor(json_output: bool = False, *, console: Console | None = None, report: "DoctorReport | None" = None) -> None:
     """Show what this machine can run.
 
     Args:
@@ -21,6 +24,8 @@ def doctor(json_output: bool = False, *, console: Console | None = None, report:
     """
     console = console or Console()
     if report is None:
+        from sqdr.doctor import examine
+
         with Console(stderr=True).status("examining this machine"):
             report = examine()
     if json_output:
@@ -31,7 +36,7 @@ def doctor(json_output: bool = False, *, console: Console | None = None, report:
         console.print(_extra_table(extra))
 
 
-def _machine_table(report: DoctorReport) -> Table:
+def _machine_table(report: "DoctorReport") -> Table:
     table = Table(title="This machine", title_justify="left", show_header=False)
     gpu, lava, aws = report.gpu, report.lava, report.aws
     rows = [
@@ -59,7 +64,7 @@ def _fact(is_true: bool, detail: str | None, problem: str | None) -> str:
     return ": ".join(parts)
 
 
-def _extra_table(extra: ExtraReport) -> Table:
+def _extra_table(extra: "ExtraReport") -> Table:
     state = "[green]complete[/]" if extra.is_complete else "[yellow]not complete[/]"
     table = Table(
         title=f"{escape(f'sqdr[{extra.name}]')}: {state}",

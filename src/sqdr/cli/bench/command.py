@@ -103,6 +103,42 @@ def split(
     _finish(rows, [], {"n_images": images, "repeats": repeats}, out, json_output)
 
 
+@app.command()
+def head(
+    batch: Annotated[int, typer.Option(help="Samples of each call.", min=1)] = 64,
+    repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 5,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """The circuit, forward and backward, against other simulators: processor milliseconds per sample.
+
+    Example: sqdr bench head --batch 64
+    """
+    skipped: list[str] = []
+    with one_core(), progress_bar("measuring", wants_progress(json_output)) as progress:
+        from sqdr.cli.bench.head import CIRCUITS, bench_head
+
+        rows = bench_head(CIRCUITS, batch, repeats, skipped, progress)
+    _finish(rows, skipped, {"batch": batch, "repeats": repeats, "clock": "processor time"}, out, json_output)
+
+
+@app.command("start-up")
+def startup(
+    repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 11,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Processor milliseconds of `import sqdr` and `sqdr --help`, beside what they may take.
+
+    Example: sqdr bench start-up
+    """
+    from sqdr.cli.bench.startup import bench_startup
+
+    with one_core(), progress_bar("measuring", wants_progress(json_output)) as progress:
+        rows = bench_startup(repeats, progress)
+    _finish(rows, [], {"repeats": repeats, "clock": "processor time"}, out, json_output)
+
+
 def _finish(
     rows: list[BenchRow], skipped: list[str], options: dict[str, Any], out: Path | None, json_output: bool
 ) -> None:
@@ -123,19 +159,23 @@ def _finish(
 def _show(rows: list[BenchRow], skipped: list[str], about: dict[str, Any]) -> None:
     title = f"{about['cpu']}, one core, one thread; medians (fastest to slowest)"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("network", "ours", "ms", "peer", "peer ms", "times as fast", "differ"):
-        is_text = name in ("network", "ours", "peer")
+    for name in ("what", "ours", "ms", "peer", "peer ms", "times as fast", "differ"):
+        is_text = name in ("what", "ours", "peer")
         table.add_column(name, justify="left" if is_text else "right", no_wrap=not is_text)
     for row in rows:
         table.add_row(
             row.network,
             row.name,
-            f"{row.ms:.3f} ({row.ms_min:.3f} to {row.ms_max:.3f})",
+            f"{_ms(row.ms)} ({_ms(row.ms_min)} to {_ms(row.ms_max)})",
             row.peer,
-            f"{row.peer_ms:.3f} ({row.peer_ms_min:.3f} to {row.peer_ms_max:.3f})",
+            f"{_ms(row.peer_ms)} ({_ms(row.peer_ms_min)} to {_ms(row.peer_ms_max)})",
             f"{row.ratio:,.1f}",
             f"{row.n_different} of {row.n_compared:,}",
         )
     output().print(table)
     for reason in skipped:
         output().print(f"not measured: {reason}", markup=False)
+
+
+def _ms(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.1 else f"{value:.4f}"

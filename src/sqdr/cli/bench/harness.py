@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,10 @@ LIBRARIES = (
     "onnx",
     "onnxruntime",
     "pennylane",
+    "pennylane-lightning",
+    "torchquantum-ng",
+    "tensorcircuit-ng",
+    "pyqtorch",
     "amazon-braket-sdk",
     "spikingjelly",
 )
@@ -124,21 +127,26 @@ def one_core() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def time_in_turn(calls: Mapping[str, tuple[Callable[[], Any], int]], repeats: int) -> dict[str, Timing]:
+def time_in_turn(
+    calls: Mapping[str, tuple[Callable[[], Any], int]], repeats: int, is_processor_time: bool = False
+) -> dict[str, Timing]:
     """Time each call ``repeats`` times after one warm-up, all of them in turn, so that they share the noise.
 
     Args:
         calls: name to (call, items that it handles).
         repeats: at least 1.
+        is_processor_time: count the time of this process on the processor, which others on a busy machine hardly
+            lengthen, not that of the clock; for calls on one thread that start no process.
     """
+    clock = time.process_time if is_processor_time else time.perf_counter
     for call, _ in calls.values():
         call()
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, (call, n_items) in calls.items():
-            start = time.perf_counter()
+            start = clock()
             call()
-            times[name].append(1000 * (time.perf_counter() - start) / n_items)
+            times[name].append(1000 * (clock() - start) / n_items)
     return {
         name: Timing(median=statistics.median(values), min=min(values), max=max(values))
         for name, values in times.items()
@@ -146,12 +154,20 @@ def time_in_turn(calls: Mapping[str, tuple[Callable[[], Any], int]], repeats: in
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on: processor, threads, versions; nothing that names the machine."""
+    """Return what the figures depend on: processor, threads, load, versions; nothing that names the machine."""
+    from importlib.metadata import PackageNotFoundError, version
+
     versions = {}
     for name in LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):
             versions[name] = version(name)
-    return {"cpu": _cpu(), "n_threads": 1, "python": platform.python_version(), "versions": versions}
+    return {
+        "cpu": _cpu(),
+        "n_threads": 1,
+        "load_average": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
 
 
 def _cpu() -> str:
