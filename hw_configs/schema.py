@@ -65,15 +65,17 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
 class GateNoise(StrictModel):
-    """Probabilities of the three one-qubit channels that follow a gate, in this order.
+    """Probabilities of the five one-qubit channels that follow a gate, in this order.
 
-    The upper limits are Braket's own (``braket.circuits.noises``): beyond them a bit flip undoes
+    The upper limits are Braket's own (``braket.circuits.noises``): beyond them a flip undoes
     itself, and a depolarizing channel passes the fully mixed state.
     """
 
     bit_flip: float = Field(default=0.0, strict=True, ge=0, le=0.5)
+    phase_flip: float = Field(default=0.0, strict=True, ge=0, le=0.5)
     depolarizing: float = Field(default=0.0, strict=True, ge=0, le=0.75)
     amplitude_damping: float = Field(default=0.0, strict=True, ge=0, le=1)
+    phase_damping: float = Field(default=0.0, strict=True, ge=0, le=1)
 
 
 class ReadoutNoise(StrictModel):

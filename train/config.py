@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from sqdr.data import DataSplits
 from sqdr.errors import ConfigError
+from sqdr.hw_configs import BraketLocal, NoiseModel, load_hardware
+from sqdr.hw_configs.loader import SUFFIXES, own_file
 from sqdr.specification import (
     CodingSpec,
     HeadSpec,
@@ -100,6 +102,8 @@ class TrainingConfig(StrictModel):
         cuba: what computes the encoder's layers while training, see `sqdr.train.encoder.cuba`: ``auto`` the
             fastest path here, ``c`` the same but an error where the C kernels were not built, ``torch`` no
             kernels of ours, ``stock`` SLAYER's own code. The spikes are the same.
+        noise: name or path of a hardware file of kind ``braket_local`` whose noise the circuit has in training and
+            in the run's accuracies; null for none. Needs one or two blocks.
     """
 
     n_epochs: int = Field(ge=1, le=100_000)
@@ -113,6 +117,24 @@ class TrainingConfig(StrictModel):
     device: Literal["cpu", "cuda", "auto"] = "auto"
     n_threads: int | None = Field(default=None, ge=1)
     cuba: CubaChoice = "auto"
+    noise: str | None = None
+
+    def noise_model(self) -> NoiseModel | None:
+        """Return the noise that ``noise`` names.
+
+        Raises:
+            ConfigError: the hardware file has no noise, or breaks a rule.
+            DeviceError: no hardware file has this name.
+        """
+        if self.noise is None:
+            return None
+        hardware = load_hardware(self.noise)
+        if not isinstance(hardware, BraketLocal) or hardware.noise is None:
+            raise ConfigError(
+                f"`noise` must name a hardware file with a noise model, got '{self.noise}', which has none. "
+                "Use local_dm, or a copy of it with your device's error rates."
+            )
+        return hardware.noise
 
 
 class TrainConfig(StrictModel):
@@ -136,6 +158,17 @@ class TrainConfig(StrictModel):
         if root is None:
             return self
         return self.model_copy(update={"data": self.data.model_copy(update={"root": Path(root).absolute()})})
+
+    def with_noise_file(self) -> "TrainConfig":
+        """Return a copy whose noise, where it is a file of the user's own, is named by its whole path.
+
+        A run is resumed from another folder with the same noise.
+        """
+        name = self.training.noise
+        if name is None:
+            return self
+        own = Path(name) if name.endswith(SUFFIXES) else own_file(name)
+        return self if own is None else self.with_options(noise=str(own.absolute()))
 
     def to_yaml(self) -> str:
         """Return the configuration as YAML that `load_config` reads back equal."""

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from sqdr.hw_configs import NoiseModel
 from sqdr.specification import ModelSpec
 from sqdr.train.encoder.cuba import CubaChoice
 from sqdr.train.encoder.slayer import SlayerEncoder
@@ -18,13 +19,20 @@ class JointModel(nn.Module):
         spec: of the whole model.
         simulator: of the head's circuit, see `sqdr.train.head.simulator`.
         cuba_path: what computes the encoder's layers, see `SlayerEncoder`.
+        noise: of the circuit's gates and readout; None for none.
     """
 
-    def __init__(self, spec: ModelSpec, simulator: str = "auto", cuba_path: CubaChoice = "auto") -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        simulator: str = "auto",
+        cuba_path: CubaChoice = "auto",
+        noise: NoiseModel | None = None,
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.encoder = SlayerEncoder(spec.encoder, spec.coding.max_payload, cuba_path)
-        self.head = ReuploadHead(spec.head, simulator)
+        self.head = ReuploadHead(spec.head, simulator, noise)
 
     def forward(self, spikes: Tensor) -> Tensor:
         """Return logits; the head reads the spike rate of each feature."""

@@ -79,7 +79,8 @@ def run_training(
         TrainingError: the loss is not a number, or a layer stays silent.
     """
     run = RunFolder(out)
-    config = config.with_data_root(config.data.root or os.environ.get("SQDR_DATA_DIR"))
+    config = config.with_data_root(config.data.root or os.environ.get("SQDR_DATA_DIR")).with_noise_file()
+    config.training.noise_model()  # a wrong name ends here, before anything is made
     data = load_data(config)
     spec = resolve_model(config, data)
     check_choice(config.training.cuba)
@@ -129,7 +130,7 @@ def _fit(
     training = config.training
     with _reproducible(training):
         lightning.seed_everything(training.seed, verbose=False)
-        model = JointModel(run.read_spec(), config.head.simulator, training.cuba)
+        model = JointModel(run.read_spec(), config.head.simulator, training.cuba, training.noise_model())
         train_batches = batches(data.train, model.spec.coding, training.batch_size, training.seed)
         val_batches = batches(data.validation, model.spec.coding, EVALUATION_BATCH)
         if config.encoder.initial_rate is not None and not is_resumed:
@@ -159,6 +160,7 @@ def _fit(
             train_accuracy=accuracy(model, data.train),
             val_accuracy=accuracy(model, data.validation),
             test_accuracy=accuracy(model, data.test),
+            noise=training.noise,
             seconds=round(time.perf_counter() - start, 3),
             device=accelerator,
             class_names=data.class_names,

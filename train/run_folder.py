@@ -18,7 +18,11 @@ __all__ = ["RunFolder", "RunSummary", "load_weights"]
 
 
 class RunSummary(StrictModel):
-    """How a finished run did. Written last: a run without it is unfinished."""
+    """How a finished run did. Written last: a run without it is unfinished.
+
+    Args:
+        noise: hardware file under whose noise the run was trained and its accuracies were measured; None for none.
+    """
 
     data: str
     seed: int
@@ -32,6 +36,7 @@ class RunSummary(StrictModel):
     device: str
     class_names: tuple[str, ...]
     versions: dict[str, str]
+    noise: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ class RunFolder:
         """Return the model specification."""
         return parse(ModelSpec, _read_json(self.model), str(self.model))
 
-    def load_model(self, simulator: str = "statevector") -> JointModel:
+    def load_model(self, simulator: str = "auto") -> JointModel:
         """Return the best model, rebuilt from its specification and checkpoint."""
         return load_weights(JointModel(self.read_spec(), simulator), self.best)
 

@@ -3,8 +3,8 @@
 A qubit's state is the real vector (1, x, y, z) of the expectations of I, X, Y and Z; a gate or a channel is
 a real 4 x 4 matrix on it (its Pauli transfer matrix), and a register's state is in the tensor product of
 these. The program is the exported one: for each block and qubit one upload gate and one trained gate,
-then the CZ gates in the entangler's order; after each gate, on each qubit that it acts on, a bit flip,
-then a depolarizing, then an amplitude damping channel; and each qubit's readout may be wrong.
+then the CZ gates in the entangler's order; after each gate, on each qubit that it acts on, the channels of
+`sqdr.hw_configs.GateNoise` in its order; and each qubit's readout may be wrong.
 
 Folding, for zero-noise extrapolation, makes each CZ an odd number of noisy ones. A CZ is a sum of four products
 (`CZ_TERMS`), each of which keeps both qubits in their I, Z or in their X, Y parts, as the noise does. Of two
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sqdr.circuit import Entangler, entangler_pairs
 from sqdr.hw_configs import GateNoise, NoiseModel, ReadoutNoise
+from sqdr.noise import pauli_channel
 
 __all__ = ["CZ_TERMS", "NoisyCircuit", "channel", "confusion", "rotation"]
 
@@ -79,17 +80,8 @@ def confusion(rates: ReadoutNoise) -> Floats:
 
 
 def channel(rates: GateNoise) -> Floats:
-    """Return the three channels after a gate, (4, 4).
-
-    The channels are those of ``braket.circuits.noises``: bit flip p keeps X and scales Y, Z by 1 - 2p;
-    depolarizing p scales X, Y, Z by 1 - 4p/3; amplitude damping g scales X, Y by sqrt(1 - g), Z by 1 - g, and
-    adds g to Z.
-    """
-    flipped, mixed, damped = 1 - 2 * rates.bit_flip, 1 - 4 * rates.depolarizing / 3, 1 - rates.amplitude_damping
-    across = mixed * np.sqrt(damped)
-    matrix: Floats = np.diag([1, across, across * flipped, mixed * flipped * damped])
-    matrix[3, 0] = rates.amplitude_damping
-    return matrix
+    """Return the channels after a gate, (4, 4); see `sqdr.noise.pauli_channel`."""
+    return pauli_channel(**rates.model_dump())
 
 
 def rotation(angles: Floats) -> Floats:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from sqdr.deploy.heads.noisy_circuit import NoisyCircuit, rotation
 from sqdr.errors import ConfigError
+from sqdr.noise import neighbour_factors
 from sqdr.specification import MAX_LIGHTCONE_BLOCKS
 
 __all__ = ["NoisyLightcone"]
@@ -48,7 +49,9 @@ class NoisyLightcone:
             self._row = (self._row[:, None] @ circuit.trained[1])[:, 0]
             # X, Y and Z pulled through the first CZ gates: from what to read Z_i off at the product state.
             self._through = circuit.after_all_cz
-            self._neighbours, self._alpha, self._beta = _factors(circuit)
+            self._neighbours, self._alpha, self._beta = neighbour_factors(
+                circuit.n_qubits, circuit.pairs, circuit.after_cz, circuit.n_folds
+            )
 
     def expectations(self, angles: Floats) -> Floats:
         """Return <Z> (N, n_qubits) for angles (N, n_qubits, 3) in radians."""
@@ -62,28 +65,3 @@ class NoisyLightcone:
         z = state[..., 3][:, self._neighbours]  # (N, n_qubits, most neighbours)
         across = (row[..., 1:3] * state[..., 1:3]).sum(axis=-1) * (self._alpha + self._beta * z).prod(axis=-1)
         return np.asarray(across + row[..., 3] * state[..., 3] + row[..., 0])
-
-
-def _factors(circuit: NoisyCircuit) -> tuple[NDArray[np.int64], Floats, Floats]:
-    """Return the neighbours k of each qubit i, alpha_ik and beta_ik, each (n_qubits, most neighbours)."""
-    on: list[list[int]] = [[] for _ in range(circuit.n_qubits)]  # the places of the CZ gates on each qubit
-    for place, pair in enumerate(circuit.pairs):
-        for qubit in pair:
-            on[qubit].append(place)
-    width = max(map(len, on), default=0)
-    noise = circuit.after_cz[np.ix_([0, 3], [0, 3])]
-    # Pulled through another CZ of the neighbour, and through the shared one, which swaps I and Z.
-    another = np.linalg.matrix_power(noise, circuit.n_folds)
-    shared = np.linalg.matrix_power(noise[:, ::-1], circuit.n_folds)
-    neighbours = np.zeros((circuit.n_qubits, width), dtype=np.int64)
-    alpha, beta = np.ones((2, circuit.n_qubits, width))
-    beta[:] = 0  # a missing neighbour is the factor 1
-    for qubit, places in enumerate(on):
-        for slot, place in enumerate(places):
-            other = sum(circuit.pairs[place]) - qubit
-            # As a row over I and Z of the neighbour, I to start with.
-            row = np.array([1.0, 0.0])
-            for later in reversed(on[other]):
-                row = row @ (shared if later == place else another)
-            neighbours[qubit, slot], alpha[qubit, slot], beta[qubit, slot] = other, *row
-    return neighbours, alpha, beta

@@ -166,8 +166,8 @@ class ReuploadProgram:
     def with_noise(self, noise: NoiseModel) -> "ReuploadProgram":
         """Return the program with one-qubit channels after every gate, and wrong readouts at its end.
 
-        After each gate of this text, on each qubit that it acts on: bit flip, then depolarizing, then
-        amplitude damping; the probabilities are those of one-qubit or of two-qubit gates. A channel
+        After each gate of this text, on each qubit that it acts on: bit flip, phase flip, depolarizing, amplitude
+        damping, phase damping, in this order; the probabilities are those of one-qubit or of two-qubit gates. A channel
         with probability 0 is left out. A fused rotation ``U`` is one gate and is followed by noise
         once: an exported circuit has two noisy one-qubit gates per qubit and block, the upload and the
         trained rotation. The same circuit spelled as rz, ry, rz would have noise after each of them.
@@ -202,12 +202,8 @@ def preparation(bits: Sequence[int]) -> ReuploadProgram:
 
 
 def _channels(rates: GateNoise, qubit: str) -> str:
-    named = (
-        ("bit_flip", rates.bit_flip),
-        ("depolarizing", rates.depolarizing),
-        ("amplitude_damping", rates.amplitude_damping),
-    )
-    return "".join(f"\n#pragma braket noise {name}({rate!r}) q[{qubit}]" for name, rate in named if rate > 0)
+    # Braket's names are those of the fields, and their order is that of the channels.
+    return "".join(f"\n#pragma braket noise {name}({rate!r}) q[{qubit}]" for name, rate in rates if rate > 0)
 
 
 def _readout(rates: ReadoutNoise, n_qubits: int) -> str:

@@ -14,8 +14,12 @@ from sqdr.hw_configs.loader import packaged_hardware
 from sqdr.openqasm import to_openqasm
 
 NOISE = NoiseModel(
-    one_qubit_gate=GateNoise(bit_flip=0.01, depolarizing=0.02, amplitude_damping=0.03),
-    two_qubit_gate=GateNoise(bit_flip=0.04, depolarizing=0.05, amplitude_damping=0.06),
+    one_qubit_gate=GateNoise(
+        bit_flip=0.01, phase_flip=0.015, depolarizing=0.02, amplitude_damping=0.03, phase_damping=0.035
+    ),
+    two_qubit_gate=GateNoise(
+        bit_flip=0.04, phase_flip=0.045, depolarizing=0.05, amplitude_damping=0.06, phase_damping=0.065
+    ),
 )
 RNG = np.random.default_rng(5)
 WEIGHTS = RNG.uniform(-np.pi, np.pi, (2, 3, 3))
@@ -40,8 +44,10 @@ def _angles(features: int) -> NDArray[np.float64]:
 
 def _channels(qml: Any, rates: GateNoise, wire: int) -> None:
     qml.BitFlip(rates.bit_flip, wires=wire)
+    qml.PhaseFlip(rates.phase_flip, wires=wire)
     qml.DepolarizingChannel(rates.depolarizing, wires=wire)
     qml.AmplitudeDamping(rates.amplitude_damping, wires=wire)
+    qml.PhaseDamping(rates.phase_damping, wires=wire)
 
 
 def _by_pennylane(angles: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -81,8 +87,10 @@ def test_noise_equals_noise_model_of_the_sdk(features: Any, operations: list[str
     one_qubit, two_qubit = [Gate.U, Gate.Rz, Gate.Ry, Gate.H], [Gate.CZ, Gate.CNot]
     for rates, gates in ((NOISE.one_qubit_gate, one_qubit), (NOISE.two_qubit_gate, two_qubit)):
         model.add_noise(noises.BitFlip(rates.bit_flip), GateCriteria(gates))
+        model.add_noise(noises.PhaseFlip(rates.phase_flip), GateCriteria(gates))
         model.add_noise(noises.Depolarizing(rates.depolarizing), GateCriteria(gates))
         model.add_noise(noises.AmplitudeDamping(rates.amplitude_damping), GateCriteria(gates))
+        model.add_noise(noises.PhaseDamping(rates.phase_damping), GateCriteria(gates))
     program = ReuploadProgram.from_text(to_openqasm(WEIGHTS, "ring", features))
     if operations is not None:
         program = program.spelled_for(operations)
@@ -138,7 +146,7 @@ def test_with_noise_puts_channels_after_each_gate_in_the_stated_order() -> None:
     text = "OPENQASM 3.0;\ninput float x_0_1;\nqubit[2] q;\n" + gates
     noise = NoiseModel(
         one_qubit_gate=GateNoise(bit_flip=0.1, amplitude_damping=0.2),
-        two_qubit_gate=GateNoise(depolarizing=0.3),
+        two_qubit_gate=GateNoise(phase_damping=0.4, depolarizing=0.3, phase_flip=0.5),
     )
     lines = ReuploadProgram.from_text(text).with_noise(noise).source.splitlines()
     assert [line.strip() for line in lines[3:] if line.strip()] == [
@@ -149,6 +157,10 @@ def test_with_noise_puts_channels_after_each_gate_in_the_stated_order() -> None:
         "#pragma braket noise bit_flip(0.1) q[1]",
         "#pragma braket noise amplitude_damping(0.2) q[1]",
         "cz q[0], q[1];",
+        "#pragma braket noise phase_flip(0.5) q[0]",
         "#pragma braket noise depolarizing(0.3) q[0]",
+        "#pragma braket noise phase_damping(0.4) q[0]",
+        "#pragma braket noise phase_flip(0.5) q[1]",
         "#pragma braket noise depolarizing(0.3) q[1]",
+        "#pragma braket noise phase_damping(0.4) q[1]",
     ]

@@ -203,7 +203,9 @@ def test_money_rejects_what_is_no_amount(value: Any) -> None:
     [
         ("bit_flip", 0.51),
         ("bit_flip", -0.1),
+        ("phase_flip", 0.51),
         ("depolarizing", 0.76),
+        ("phase_damping", 1.01),
         ("amplitude_damping", 1.01),
         ("amplitude_damping", True),
         ("amplitude_damping", "0.1"),

@@ -9,7 +9,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
-from sqdr.errors import ConfigError, DataError, StorageError
+from sqdr.errors import ConfigError, DataError, DeviceError, StorageError
+from sqdr.hw_configs import loader
 from sqdr.strict import parse
 from sqdr.train.checkpoint import load_checkpoint
 from sqdr.train.config import TrainConfig
@@ -202,3 +203,29 @@ def test_half_written_log_does_not_stop_a_resumed_run(tiny_config: dict, tmp_pat
     log = RunFolder(tmp_path / "run").attempts[0]
     log.write_text(log.read_text() + "1,7")
     assert resume_training(tmp_path / "run").n_epochs == 2
+
+
+def test_run_is_trained_and_evaluated_under_the_noise_of_a_file(
+    tiny_config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = Path(loader.__file__).with_name("local_dm.yaml").read_text(encoding="utf-8")
+    Path("worn_out.yaml").write_text(text.replace("depolarizing: 0.001", "depolarizing: 0.7"), encoding="utf-8")
+    noisy = run_training(config(tiny_config, n_epochs=1, noise="worn_out"), tmp_path / "noisy")
+    quiet = run_training(config(tiny_config, n_epochs=1), tmp_path / "quiet")
+    assert noisy.noise == str(tmp_path / "worn_out.yaml")
+    assert quiet.noise is None
+    losses = [(tmp_path / name / "metrics.csv").read_text(encoding="utf-8") for name in ("noisy", "quiet")]
+    assert losses[0] != losses[1]
+    monkeypatch.chdir("/")  # the noise is found again from anywhere
+    assert RunFolder(tmp_path / "noisy").read_config().training.noise_model() is not None
+
+
+@pytest.mark.parametrize(
+    ("noise", "message"),
+    [("local_dn", "Did you mean 'local_dm'"), ("braket_local_sv", "a hardware file with a noise model")],
+)
+def test_noise_that_no_file_has_is_refused_before_a_folder_is_made(noise, message, tiny_config, tmp_path) -> None:
+    with pytest.raises((ConfigError, DeviceError), match=message):
+        run_training(config(tiny_config, noise=noise), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

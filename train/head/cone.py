@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sqdr.circuit import Entangler, entangler_pairs
 from sqdr.errors import ConfigError
-from sqdr.train.head.lightcone import rotation_so3
+from sqdr.train.head.bloch import inverse, north, rotate
 from sqdr.train.head.statevector import cz_signs, rotation
 
 __all__ = ["cone_reach", "expectations"]
@@ -49,9 +49,9 @@ def expectations(angles: Tensor, weights: Tensor, entangler: Entangler) -> Tenso
             state = _apply(gates[:, windows[:, place]], state, place)
     if n_blocks == 1:
         return _bloch(state, reach)[..., 2]
-    # Z pulled back through the last block: the third row of its rotation, (N, n_qubits, 3)
-    pulled = (rotation_so3(weights[-1]) @ rotation_so3(angles))[:, :n_qubits, 2]
-    return (pulled * _bloch(state * signs, reach)).sum(-1)
+    # Z pulled back through the last block
+    row = rotate(north(inverse(weights[-1, :n_qubits])), inverse(angles[:, :n_qubits]))
+    return (torch.stack(row, dim=-1) * _bloch(state * signs, reach)).sum(-1)
 
 
 def _windows(n_qubits: int, reach: int, entangler: Entangler, like: Tensor) -> Tensor:

@@ -13,37 +13,11 @@ from torch import Tensor
 from sqdr.circuit import Entangler, entangler_pairs
 from sqdr.errors import ConfigError
 from sqdr.specification import MAX_LIGHTCONE_BLOCKS
+from sqdr.train.head.bloch import inverse, north, rotate
 
-__all__ = ["expectations", "rotation_so3"]
+__all__ = ["expectations"]
 
 MAX_BLOCKS = MAX_LIGHTCONE_BLOCKS
-
-
-def rotation_so3(angles: Tensor) -> Tensor:
-    """Return the rotation of the Bloch sphere that ``Rot(phi, theta, omega)`` makes.
-
-    Args:
-        angles: (..., 3) radians.
-
-    Returns:
-        (..., 3, 3): R_z(omega) R_y(theta) R_z(phi), acting on Bloch vectors.
-    """
-    phi, theta, omega = angles.unbind(-1)
-    cp, sp = torch.cos(phi), torch.sin(phi)
-    ct, st = torch.cos(theta), torch.sin(theta)
-    co, so = torch.cos(omega), torch.sin(omega)
-    rows = [
-        co * ct * cp - so * sp,
-        -co * ct * sp - so * cp,
-        co * st,
-        so * ct * cp + co * sp,
-        -so * ct * sp + co * cp,
-        so * st,
-        -st * cp,
-        st * sp,
-        ct,
-    ]
-    return torch.stack(rows, dim=-1).reshape(*angles.shape[:-1], 3, 3)
 
 
 def expectations(angles: Tensor, weights: Tensor, entangler: Entangler) -> Tensor:
@@ -58,16 +32,14 @@ def expectations(angles: Tensor, weights: Tensor, entangler: Entangler) -> Tenso
             f"the light cone's closed form holds for at most {MAX_BLOCKS} blocks, got {n_blocks}. "
             "Use simulator: statevector."
         )
-    upload, trained = rotation_so3(angles), rotation_so3(weights)
-    # Bloch vector of |0> is +z: the third column of the first block's rotation
-    bloch = (trained[0] @ upload)[..., :, 2]  # (N, n_qubits, 3)
+    # Bloch vectors after the first block
+    x, y, z = rotate(north(angles), weights[0])
     if n_blocks == 1:
-        return bloch[..., 2]
-    # Z pulled back: the third row of the second block's rotation
-    pulled = (trained[1] @ upload)[..., 2, :]
-    across = (pulled[..., :2] * bloch[..., :2]).sum(-1)
-    along = pulled[..., 2] * bloch[..., 2]
-    return across * _neighbour_product(bloch[..., 2], entangler) + along
+        return z
+    # Z pulled back through the second block
+    m_x, m_y, m_z = rotate(north(inverse(weights[1])), inverse(angles))
+    across = torch.addcmul(m_x * x, m_y, y)
+    return torch.addcmul(m_z * z, across, _neighbour_product(z, entangler))
 
 
 def _neighbour_product(z: Tensor, entangler: Entangler) -> Tensor:

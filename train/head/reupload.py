@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sqdr.head import HeadParameters
+from sqdr.hw_configs import NoiseModel
 from sqdr.specification import HeadSpec
 from sqdr.train.head.simulator import choose_circuit
 
@@ -23,6 +24,7 @@ class ReuploadHead(nn.Module):
         spec: of the head.
         simulator: ``auto``, ``statevector``, ``lightcone`` or ``pennylane:<device>``; all compute the same, see
             `sqdr.train.head.simulator`.
+        noise: of gates and readout, to train and evaluate under; None for none.
 
     Attributes:
         weights: (n_blocks, n_qubits, 3) radians.
@@ -30,7 +32,7 @@ class ReuploadHead(nn.Module):
         readout: linear (n_qubits -> K), or None.
     """
 
-    def __init__(self, spec: HeadSpec, simulator: str = "auto") -> None:
+    def __init__(self, spec: HeadSpec, simulator: str = "auto", noise: NoiseModel | None = None) -> None:
         super().__init__()
         self.spec = spec
         self.weights = nn.Parameter(_initial_weights(spec))
@@ -38,7 +40,7 @@ class ReuploadHead(nn.Module):
             torch.full((spec.n_features,), spec.scale_rad), requires_grad=spec.is_scale_learned
         )
         self.readout = nn.Linear(spec.n_qubits, spec.n_classes) if spec.has_readout else None
-        _, self.circuit = choose_circuit(spec, simulator)
+        _, self.circuit = choose_circuit(spec, simulator, noise)
 
     def angles(self, rates: Tensor) -> Tensor:
         """Return (N, n_qubits, 3) radians for rates (N, F); see `sqdr.head.counts_to_angles`."""

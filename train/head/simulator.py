@@ -10,8 +10,10 @@ from functools import partial
 from torch import Tensor
 
 from sqdr.errors import ConfigError
+from sqdr.hw_configs import NoiseModel
 from sqdr.specification import MAX_LIGHTCONE_BLOCKS, MAX_STATEVECTOR_QUBITS, HeadSpec
 from sqdr.train.head import cone, lightcone, statevector
+from sqdr.train.head.noisy_lightcone import NoisyCircuit
 from sqdr.train.head.pennylane_device import PennyLaneCircuit
 
 __all__ = ["Circuit", "choose_circuit"]
@@ -26,7 +28,7 @@ PENNYLANE = "pennylane:"
 CONE_ADVANTAGE = 2
 
 
-def choose_circuit(spec: HeadSpec, simulator: str = "auto") -> tuple[str, Circuit]:
+def choose_circuit(spec: HeadSpec, simulator: str = "auto", noise: NoiseModel | None = None) -> tuple[str, Circuit]:
     """Return the method's name and the circuit.
 
     Args:
@@ -38,14 +40,21 @@ def choose_circuit(spec: HeadSpec, simulator: str = "auto") -> tuple[str, Circui
               covers the register;
             - ``statevector``: of all qubits;
             - ``pennylane:<device>``.
+        noise: of gates and readout, which only the light cone has; None for none.
 
     Returns:
-        ``lightcone``, ``cone of width <w>``, ``statevector`` or ``pennylane:<device>``; and the circuit.
+        ``lightcone``, ``noisy lightcone``, ``cone of width <w>``, ``statevector`` or ``pennylane:<device>``; and the
+        circuit.
 
     Raises:
-        ConfigError: there is no such method, the circuit is too wide for it, or PennyLane does not know the device.
+        ConfigError: there is no such method, the circuit is too wide for it or it has no noise, or PennyLane does
+            not know the device.
         MissingDependencyError: PennyLane is not installed.
     """
+    if noise is not None:
+        if simulator not in ("auto", "lightcone"):
+            raise ConfigError(f"`noise` takes simulator auto or lightcone, got '{simulator}'. Use one of them.")
+        return "noisy lightcone", NoisyCircuit(spec.n_qubits, spec.n_blocks, spec.entangler, noise)
     if simulator.startswith(PENNYLANE):
         device = simulator.removeprefix(PENNYLANE)
         return simulator, PennyLaneCircuit(device, spec.n_qubits, spec.entangler)

@@ -128,7 +128,10 @@ def one_core() -> Iterator[None]:
 
 
 def time_in_turn(
-    calls: Mapping[str, tuple[Callable[[], Any], int]], repeats: int, is_processor_time: bool = False
+    calls: Mapping[str, tuple[Callable[[], Any], int]],
+    repeats: int,
+    is_processor_time: bool = False,
+    min_s: float = 0.0,
 ) -> dict[str, Timing]:
     """Time each call ``repeats`` times after one warm-up, all of them in turn, so that they share the noise.
 
@@ -137,16 +140,22 @@ def time_in_turn(
         repeats: at least 1.
         is_processor_time: count the time of this process on the processor, which others on a busy machine hardly
             lengthen, not that of the clock; for calls on one thread that start no process.
+        min_s: call as often in a row as takes about so long: a short call right after a long one finds its code and
+            data gone from the caches, and a loop over batches is what is asked for.
     """
     clock = time.process_time if is_processor_time else time.perf_counter
-    for call, _ in calls.values():
+    n_calls: dict[str, int] = {}
+    for name, (call, _) in calls.items():
+        start = clock()
         call()
+        n_calls[name] = max(1, round(min_s / max(clock() - start, 1e-6)))
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, (call, n_items) in calls.items():
             start = clock()
-            call()
-            times[name].append(1000 * (clock() - start) / n_items)
+            for _ in range(n_calls[name]):
+                call()
+            times[name].append(1000 * (clock() - start) / (n_items * n_calls[name]))
     return {
         name: Timing(median=statistics.median(values), min=min(values), max=max(values))
         for name, values in times.items()

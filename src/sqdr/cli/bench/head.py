@@ -18,6 +18,8 @@ __all__ = ["CIRCUITS", "HeadCircuit", "bench_head"]
 SUBJECT = "head"
 # float32: <Z> as the design promises it; gradients are sums over the batch of up to some tens.
 Z_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 2e-4
+# Of each repeat.
+MIN_S = 0.25
 FAST_PEERS = tuple(PEERS)[:2]
 # Where no package here takes the register: the closed form against our own cones, a second way to compute it.
 OWN_CONES = "sqdr's own cones"
@@ -104,7 +106,7 @@ def _rows(circuit: HeadCircuit, batch: int, repeats: int, skipped: list[str]) ->
             continue
         differing[name] = _n_different(_value_and_gradients(peer, *inputs), expected)
         steps[name] = partial(_value_and_gradients, peer, *inputs)
-    times = time_in_turn({name: (step, batch) for name, step in steps.items()}, repeats, is_processor_time=True)
+    times = time_in_turn({name: (step, batch) for name, step in steps.items()}, repeats, True, MIN_S)
     n_compared = sum(tensor.numel() for tensor in expected)
     return [
         BenchRow.of(SUBJECT, circuit.name, (ours, times[ours]), (name, times[name]), n_compared, n)
