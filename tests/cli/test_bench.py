@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from sqdr.cli.bench import noisy_head
+from sqdr.cli.bench.growth import Sweep, bench_growth, draw_growth
 from sqdr.cli.bench.harness import BenchRow, Timing, machine, one_core, time_in_turn
 from sqdr.cli.bench.head import OWN_CONES, HeadCircuit, bench_head
 from sqdr.cli.bench.head_peers import PEERS
@@ -139,6 +141,36 @@ def test_head_says_how_many_values_of_a_wrong_peer_differ(monkeypatch: pytest.Mo
         [HeadCircuit(n_qubits=3, n_blocks=1, peers=("wrong",))], 2, 1, skipped=[], progress=lambda done, total: None
     )
     assert row.n_different > 6
+
+
+def test_noisy_head_is_measured_beside_density_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noisy_head, "WIDE", 3)
+    monkeypatch.setattr(noisy_head, "NARROW", 2)
+    skipped: list[str] = []
+    rows = noisy_head.bench_noisy_head(2, 1, skipped, lambda done, total: None)
+    assert skipped == []
+    assert {row.peer for row in rows} == {
+        noisy_head.MIXED,
+        noisy_head.MIXED_BACKWARD,
+        noisy_head.BRAKET,
+        noisy_head.BRAKET_SHOTS,
+    }
+    assert all(row.n_different == 0 and row.n_compared > 0 for row in rows)
+
+
+def test_growth_draws_a_panel_for_each_sweep(tmp_path: Path) -> None:
+    sweeps = [Sweep(axis="qubits", values=(2, 3), batch=2), Sweep(axis="batch", values=(1, 2))]
+    points = bench_growth(1, [], lambda done, total: None, sweeps)
+    found = {(point.sweep.axis, point.value, point.row.network) for point in points}
+    assert found == {
+        ("qubits", 2, "2 qubits x 2 blocks, batch 2"),
+        ("qubits", 3, "3 qubits x 2 blocks, batch 2"),
+        ("batch", 1, "9 qubits x 2 blocks, batch 1"),
+        ("batch", 2, "9 qubits x 2 blocks, batch 2"),
+    }
+    assert all(point.row.n_different == 0 for point in points)
+    draw_growth(points, tmp_path / "growth.png", "a processor")
+    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_start_up_is_measured_beside_its_limits() -> None:

@@ -122,6 +122,47 @@ def head(
     _finish(rows, skipped, {"batch": batch, "repeats": repeats, "clock": "processor time"}, out, json_output)
 
 
+@app.command("noisy-head")
+def noisy_head(
+    batch: Annotated[int, typer.Option(help="Samples of each call of ours.", min=1)] = 64,
+    repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 5,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """The circuit under noise against density matrices: processor milliseconds per sample.
+
+    Example: sqdr bench noisy-head
+    """
+    skipped: list[str] = []
+    with one_core(), progress_bar("measuring", wants_progress(json_output)) as progress:
+        from sqdr.cli.bench.noisy_head import bench_noisy_head
+
+        rows = bench_noisy_head(batch, repeats, skipped, progress)
+    _finish(rows, skipped, {"batch": batch, "repeats": repeats, "clock": "processor time"}, out, json_output)
+
+
+@app.command("head-growth")
+def head_growth(
+    repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 3,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="A PNG file for the curves.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """How the circuit, forward and backward, grows with qubits (4 to 14), blocks (1 to 6) and batch.
+
+    Example: sqdr bench head-growth --plot growth.png
+    """
+    skipped: list[str] = []
+    with one_core(), progress_bar("measuring", wants_progress(json_output)) as progress:
+        from sqdr.cli.bench.growth import bench_growth, draw_growth
+
+        points = bench_growth(repeats, skipped, progress)
+    if plot is not None:
+        draw_growth(points, plot, machine()["cpu"])
+    rows = [point.row for point in points]
+    _finish(rows, skipped, {"repeats": repeats, "clock": "processor time"}, out, json_output)
+
+
 @app.command("start-up")
 def startup(
     repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 11,

@@ -23,6 +23,7 @@ MIN_S = 0.25
 FAST_PEERS = tuple(PEERS)[:2]
 # Where no package here takes the register: the closed form against our own cones, a second way to compute it.
 OWN_CONES = "sqdr's own cones"
+OWN_STATEVECTOR = "sqdr's own statevector"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class HeadCircuit:
         n_qubits: wires.
         n_blocks: L.
         entangler: as in `sqdr.circuit`.
-        peers: names of `PEERS`, or `OWN_CONES`.
+        peers: names of `PEERS`, `OWN_CONES` or `OWN_STATEVECTOR`.
     """
 
     n_qubits: int
@@ -115,10 +116,11 @@ def _rows(circuit: HeadCircuit, batch: int, repeats: int, skipped: list[str]) ->
 
 
 def _peer(name: str, circuit: HeadCircuit) -> Circuit:
-    if name == OWN_CONES:
-        from sqdr.train.head import cone
+    if name in (OWN_CONES, OWN_STATEVECTOR):
+        from sqdr.train.head import cone, statevector
 
-        return partial(cone.expectations, entangler=circuit.entangler)
+        simulate = cone.expectations if name == OWN_CONES else statevector.expectations
+        return partial(simulate, entangler=circuit.entangler)
     return open_peer(name, circuit.n_qubits, circuit.n_blocks, circuit.entangler)
 
 
