@@ -18,7 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     help="Train a spiking encoder jointly with a quantum circuit, export it to Lava, run it split with Braket.",
 )
 
