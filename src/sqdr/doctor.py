@@ -38,6 +38,7 @@ ENABLES = {
     "nir": "Export the encoder as NIR, which other spiking toolkits read.",
     "plan": "Map the circuit to a device's connectivity and native gates in `sqdr plan`.",
     "mitigation": "Extrapolate <Z> to zero noise with mitiq (GPL-3.0).",
+    "bench": "Measure sqdr beside other packages in `sqdr bench`.",
     "results": "Write result rows as Parquet and draw the figures of a report.",
 }
 

@@ -14,6 +14,7 @@ from sqdr.cli.bench.growth import Sweep, bench_growth, draw_growth
 from sqdr.cli.bench.harness import BenchRow, Timing, machine, one_core, time_in_turn
 from sqdr.cli.bench.head import OWN_CONES, HeadCircuit, bench_head
 from sqdr.cli.bench.head_peers import PEERS
+from sqdr.cli.bench.local_braket import bench_local_braket
 from sqdr.cli.bench.startup import bench_startup
 
 PRESETS = ("tiny", "small", "base")
@@ -156,6 +157,12 @@ def test_noisy_head_is_measured_beside_density_matrices(monkeypatch: pytest.Monk
         noisy_head.BRAKET_SHOTS,
     }
     assert all(row.n_different == 0 and row.n_compared > 0 for row in rows)
+
+
+def test_local_head_is_measured_beside_braket() -> None:
+    rows = bench_local_braket(8, 1, [], lambda done, total: None)
+    assert len(rows) == 2 * 2 * 3
+    assert all((row.n_different, row.n_compared) == (0, 4 * 9) for row in rows)
 
 
 def test_growth_draws_a_panel_for_each_sweep(tmp_path: Path) -> None:

@@ -163,6 +163,25 @@ def head_growth(
     _finish(rows, skipped, {"repeats": repeats, "clock": "processor time"}, out, json_output)
 
 
+@app.command("local-braket")
+def local_braket(
+    circuits: Annotated[int, typer.Option(help="That ours runs; the peers run 4.", min=4)] = 1000,
+    repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 5,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """The local head against `braket.local.qubit` and Braket's simulator: processor milliseconds per circuit.
+
+    Example: sqdr bench local-braket --circuits 1000
+    """
+    skipped: list[str] = []
+    with one_core(), progress_bar("measuring", wants_progress(json_output)) as progress:
+        from sqdr.cli.bench.local_braket import bench_local_braket
+
+        rows = bench_local_braket(circuits, repeats, skipped, progress)
+    _finish(rows, skipped, {"circuits": circuits, "repeats": repeats, "clock": "processor time"}, out, json_output)
+
+
 @app.command("start-up")
 def startup(
     repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 11,

@@ -28,6 +28,8 @@ LIBRARIES = (
     "pyqtorch",
     "amazon-braket-sdk",
     "spikingjelly",
+    "amazon-braket-default-simulator",
+    "amazon-braket-pennylane-plugin",
 )
 
 
