@@ -14,6 +14,7 @@ from sqdr.cli.bench.growth import Sweep, bench_growth, draw_growth
 from sqdr.cli.bench.harness import BenchRow, Timing, machine, one_core, time_in_turn
 from sqdr.cli.bench.head import OWN_CONES, HeadCircuit, bench_head
 from sqdr.cli.bench.head_peers import PEERS
+from sqdr.cli.bench.load import bench_load
 from sqdr.cli.bench.local_braket import bench_local_braket
 from sqdr.cli.bench.startup import bench_startup
 
@@ -163,6 +164,13 @@ def test_local_head_is_measured_beside_braket() -> None:
     rows = bench_local_braket(8, 1, [], lambda done, total: None)
     assert len(rows) == 2 * 2 * 3
     assert all((row.n_different, row.n_compared) == (0, 4 * 9) for row in rows)
+
+
+def test_load_gives_times_memory_and_the_same_logits(bundle_path: Path) -> None:
+    rows, peak_mb = bench_load(bundle_path, 5, 1, lambda done, total: None)
+    assert [row.peer for row in rows] == ["ONNX Runtime"] * 2
+    assert all((row.n_different, row.n_compared) == (0, 5 * 10) for row in rows)
+    assert all(peak > 20 for peak in peak_mb.values())  # Python with NumPy alone takes more
 
 
 def test_growth_draws_a_panel_for_each_sweep(tmp_path: Path) -> None:

@@ -182,6 +182,29 @@ def local_braket(
     _finish(rows, skipped, {"circuits": circuits, "repeats": repeats, "clock": "processor time"}, out, json_output)
 
 
+@app.command()
+def load(
+    bundle: Annotated[Path, typer.Argument(help="A bundle with a classifier.onnx.")],
+    images: Annotated[int, typer.Option(help="To classify after the first.", min=1)] = 1000,
+    repeats: Annotated[int, typer.Option(help="Processes of each side, after one warm-up.", min=1)] = 5,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """A fresh process to its first class, and peak memory, against ONNX Runtime on the same model.
+
+    Example: sqdr bench load out/demo/bundle
+    """
+    with one_core(), progress_bar("measuring", wants_progress(json_output)) as progress:
+        from sqdr.cli.bench.load import bench_load
+
+        rows, peak_mb = bench_load(bundle, images, repeats, progress)
+    options = {"n_images": images, "repeats": repeats, "clock": "processor time", "peak_mb": peak_mb}
+    _finish(rows, [], options, out, json_output)
+    if not json_output:
+        peaks = ", ".join(f"{name} {peak:,.0f} MB" for name, peak in peak_mb.items())
+        output().print(f"peak memory: {peaks}", markup=False)
+
+
 @app.command("start-up")
 def startup(
     repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 11,
