@@ -8,7 +8,6 @@ for once is answered from here ever after. Neither credentials nor account numbe
 
 import contextlib
 import datetime
-import fcntl
 import functools
 import json
 import sqlite3
@@ -20,74 +19,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sqdr.deploy.braket.journal_file import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, connect, lock, translated
 from sqdr.deploy.braket.packing import TaskPlan
-from sqdr.deploy.braket.results import CircuitResult, ResultError
+from sqdr.deploy.braket.results import CircuitResult
 from sqdr.errors import JournalError
 from sqdr.storage import storage_errors
 
 __all__ = ["ENDED", "Journal", "JournalTask"]
 
-APPLICATION_ID = 0x73716472  # "sqdr"
-SCHEMA_VERSION = 1
 NEVER_SUBMITTED, CREATED = "INTENDED", "CREATED"
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "UNREADABLE")
-BUSY_S = 10.0
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-
-SCHEMA = """
-CREATE TABLE owner (model TEXT NOT NULL, created_at TEXT NOT NULL, salt TEXT NOT NULL, account_check TEXT);
-CREATE TABLE runs (
-    run_id TEXT PRIMARY KEY,
-    started_at TEXT NOT NULL,
-    request TEXT NOT NULL
-);
-CREATE TABLE tasks (
-    task_id INTEGER PRIMARY KEY,
-    run_id TEXT NOT NULL REFERENCES runs,
-    token TEXT NOT NULL UNIQUE,
-    device_arn TEXT NOT NULL,
-    region TEXT NOT NULL,
-    name TEXT UNIQUE,
-    status TEXT NOT NULL,
-    reason TEXT NOT NULL DEFAULT '',
-    n_shots INTEGER NOT NULL,
-    cost_usd TEXT,
-    billed_ms INTEGER,
-    is_suspect INTEGER NOT NULL DEFAULT 0,
-    intended_at TEXT NOT NULL,
-    ended_at TEXT,
-    action BLOB NOT NULL
-);
-CREATE TABLE circuits (
-    task_id INTEGER NOT NULL REFERENCES tasks,
-    position INTEGER NOT NULL,
-    key TEXT NOT NULL,
-    sample_id TEXT NOT NULL,
-    purpose TEXT NOT NULL,
-    shots INTEGER NOT NULL,
-    result TEXT,
-    PRIMARY KEY (task_id, position)
-);
-CREATE INDEX circuits_by_key ON circuits (key);
-"""
-
-
-@contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors and what a damaged table gives into one line."""
-    fix = (
-        "Keep the file: tasks that it names are paid for, and the Braket console lists them by the tag sqdr-token. "
-        "Choose another --out to start anew."
-    )
-    try:
-        yield
-    except sqlite3.OperationalError as error:  # a disk that is full or cannot be written, a lock
-        raise JournalError(
-            f"{path} cannot be used: {error}. Check the disk, the rights and other processes."
-        ) from error
-    except (sqlite3.Error, ResultError, zlib.error) as error:
-        raise JournalError(f"{path} is damaged ({' '.join(str(error).split())[:120]}). {fix}") from error
 
 
 def _translates(method: Method) -> Method:
@@ -95,7 +38,7 @@ def _translates(method: Method) -> Method:
 
     @functools.wraps(method)
     def call(self: "Journal", *arguments: Any, **options: Any) -> Any:
-        with _translated(self.path):
+        with translated(self.path):
             return method(self, *arguments, **options)
 
     return call  # type: ignore[return-value]
@@ -174,17 +117,17 @@ class Journal:
         path = Path(path)
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = _lock(path)
+            held = lock(path)
         try:
-            with _translated(path):
-                journal = cls(path, _connect(path), lock)
+            with translated(path):
+                journal = cls(path, connect(path), held)
                 try:
                     journal._prepare(model)
                     yield journal
                 finally:
                     journal._db.close()
         finally:
-            lock.close()
+            held.close()
 
     @classmethod
     @contextlib.contextmanager
@@ -197,8 +140,8 @@ class Journal:
         path = Path(path)
         if not path.is_file():
             raise JournalError(f"{path} does not exist. A run on a paid device makes it in its --out folder.")
-        with _translated(path):
-            journal = cls(path, _connect(path))
+        with translated(path):
+            journal = cls(path, connect(path))
             try:
                 journal._check()
                 yield journal
@@ -431,39 +374,6 @@ class Journal:
             sample_ids=samples,
             purposes=purposes,
         )
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S, check_same_thread=False)
-    try:
-        (n_tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        if n_tables and application != APPLICATION_ID:  # before anything in it is changed
-            raise JournalError(f"{path} is no journal of sqdr. Choose another --out or --journal.")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _lock(path: Path) -> Any:
-    """Return a locked file beside the journal; the system lets go of it when this process ends.
-
-    Not the journal itself: a process that closes any handle of a database drops SQLite's own locks on it
-    (https://www.sqlite.org/howtocorrupt.html, section 2.2).
-    """
-    file = path.with_name(f"{path.name}-lock").open("ab")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise JournalError(
-            f"{path} is in use by another process. Wait until it has ended, or choose another --out or --journal."
-        ) from None
-    return file
 
 
 def _now() -> str:
