@@ -458,7 +458,7 @@ def test_config_with_an_unknown_key_names_the_nearest(sqdr: Run, tiny_config: di
 def test_no_command_shows_the_help(sqdr: Run) -> None:
     ended = sqdr()
     assert "Usage: sqdr" in ended.out + ended.err
-    assert "error" not in ended.err
+    assert "error: " not in ended.err
 
 
 def test_help_is_no_error(sqdr: Run) -> None:
