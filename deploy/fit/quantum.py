@@ -78,7 +78,7 @@ def fit_circuit(head: HeadSpec, hardware: Hardware, target: ShotsTarget) -> Quan
         n_qubits=head.n_qubits,
         n_qubits_available=hardware.n_qubits.value,
         depth=circuit_depth(head),
-        n_two_qubit_gates=head.n_blocks * len(entangler_pairs(head.n_qubits, head.entangler)),
+        n_two_qubit_gates=(head.n_blocks - 1) * len(entangler_pairs(head.n_qubits, head.entangler)),
         mapping=mapping,
         success_probability=probability,
         success_sources=sources,
@@ -96,11 +96,15 @@ def fit_circuit(head: HeadSpec, hardware: Hardware, target: ShotsTarget) -> Quan
 
 
 def circuit_depth(head: HeadSpec) -> int:
-    """Return the depth of the circuit as written: upload and trained rotation, and the CZ gates in their order."""
+    """Return the depth of the circuit as a processor gets it: upload, trained rotation, and CZ gates in their order.
+
+    Those of the last block are left out, since no result depends on them.
+    """
     levels = [0] * head.n_qubits
-    for _ in range(head.n_blocks):
+    for block in range(head.n_blocks):
         levels = [level + N_ROTATIONS for level in levels]
-        for first, second in entangler_pairs(head.n_qubits, head.entangler):
+        pairs = entangler_pairs(head.n_qubits, head.entangler) if block < head.n_blocks - 1 else ()
+        for first, second in pairs:
             levels[first] = levels[second] = max(levels[first], levels[second]) + 1
     return max(levels)
 

@@ -177,8 +177,8 @@ class QuantumFit(StrictModel):
     """The circuit on one quantum device or simulator.
 
     Args:
-        depth: of the circuit as written, one-qubit gates fused.
-        n_two_qubit_gates: as written.
+        depth: of the circuit before mapping, one-qubit gates fused, without the last block's CZ gates.
+        n_two_qubit_gates: before mapping, likewise.
         mapping: before and after; None where it was not made.
         success_probability: that no gate and no readout errs, by the published fidelities; None where one is unknown.
         success_sources: of the fidelities.
