@@ -6,7 +6,14 @@ from numpy.typing import NDArray
 from sqdr.deploy.braket.request import CircuitRequest
 from sqdr.deploy.braket.results import CircuitResult
 
-__all__ = ["CANARY_SHOTS", "canary_expectations", "canary_program", "canary_request", "check_canary"]
+__all__ = [
+    "CANARY_SHOTS",
+    "canary_expectations",
+    "canary_program",
+    "canary_request",
+    "check_canary",
+    "product_program",
+]
 
 # How far <Z> of one qubit may be off beyond shot noise: readout errors of today's processors are a few percent, and one
 # of p takes up to 2p off <Z>.
@@ -32,8 +39,16 @@ def canary_expectations(n_qubits: int) -> NDArray[np.float64]:
 
 
 def canary_program(n_qubits: int) -> str:
-    """Return the circuit: one ``ry`` on each qubit, and the measurement of qubit i into bit i."""
-    angles = np.arccos(canary_expectations(n_qubits))
+    """Return the circuit."""
+    return product_program(np.arccos(canary_expectations(n_qubits)))
+
+
+def product_program(angles: NDArray[np.float64]) -> str:
+    """Return a circuit of one ``ry`` on each qubit, angles (n_qubits,) in radians, and qubit i measured into bit i.
+
+    Each qubit has its gate, also where the angle is 0: a circuit without any may be refused.
+    """
+    n_qubits = len(angles)
     lines = ["OPENQASM 3.0;", f"qubit[{n_qubits}] q;", f"bit[{n_qubits}] b;"]
     lines += [f"ry({float(angle)!r}) q[{qubit}];" for qubit, angle in enumerate(angles)]
     lines += [f"b[{qubit}] = measure q[{qubit}];" for qubit in range(n_qubits)]

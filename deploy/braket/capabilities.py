@@ -30,7 +30,6 @@ class DeviceFacts:
         operations: the gates that it lists, None where it takes no OpenQASM.
         program_sets: their limits, None where it takes none.
         poll_s: seconds between two questions for a task, as the device wants it.
-        queue: waiting tasks, in words.
     """
 
     name: str
@@ -42,7 +41,6 @@ class DeviceFacts:
     operations: tuple[str, ...] | None
     program_sets: ProgramSetLimits | None
     poll_s: float
-    queue: str
 
 
 def read_facts(name: str, device: Any) -> DeviceFacts:
@@ -69,7 +67,6 @@ def read_facts(name: str, device: Any) -> DeviceFacts:
         operations=None if action is None else tuple(action.supportedOperations),
         program_sets=None if sets is None else ProgramSetLimits(sets.maximumExecutables, sets.maximumTotalShots),
         poll_s=poll_ms / 1000 if poll_ms else 1.0,
-        queue=_queue(device),
     )
 
 
@@ -127,12 +124,3 @@ def spelled(facts: DeviceFacts, program: ReuploadProgram) -> ReuploadProgram:
 def _window(window: Any) -> str:
     day = getattr(window.executionDay, "value", window.executionDay)
     return f"{day} {window.windowStartHour:{HHMM}} to {window.windowEndHour:{HHMM}}"
-
-
-def _queue(device: Any) -> str:
-    """Return the number of tasks waiting; a service that does not say so is no reason to stop."""
-    try:
-        depth = device.queue_depth().quantum_tasks
-    except Exception:
-        return "unknown"
-    return ", ".join(f"{size} {getattr(kind, 'value', kind).lower()}" for kind, size in depth.items()) or "unknown"

@@ -337,12 +337,27 @@ class Journal:
             keys: of the tasks that hold one of these circuits only.
             run_id: of the tasks that this run submitted only.
         """
+        rows = self._db.execute("SELECT task_id, run_id, cost_usd FROM tasks WHERE cost_usd IS NOT NULL").fetchall()
+        holding = None if keys is None else self._holding(keys)
         chosen = (
-            task
-            for task in self.tasks()
-            if (keys is None or not set(task.keys).isdisjoint(keys)) and run_id in (None, task.run_id)
+            Decimal(cost)
+            for task_id, run, cost in rows
+            if run_id in (None, run) and (holding is None or task_id in holding)
         )
-        return sum((task.cost_usd for task in chosen if task.cost_usd is not None), Decimal(0))
+        return sum(chosen, Decimal(0))
+
+    def _holding(self, keys: Collection[str]) -> set[int]:
+        """Return the tasks that hold one of these circuits."""
+        return {task_id for task_id, key in self._db.execute("SELECT task_id, key FROM circuits") if key in keys}
+
+    @_translates
+    def dearest_usd(self, device_arn: str) -> Decimal:
+        """Return the largest estimate of a task that has completed on a device; 0 if there is none."""
+        rows = self._db.execute(
+            "SELECT cost_usd FROM tasks WHERE device_arn = ? AND status = 'COMPLETED' AND cost_usd IS NOT NULL",
+            (device_arn,),
+        )
+        return max((Decimal(cost) for (cost,) in rows), default=Decimal(0))
 
     def _task(self, task_id: int) -> JournalTask:
         row = self._db.execute(

@@ -85,13 +85,13 @@ class TaskRunner:
     def __post_init__(self) -> None:
         self._open: dict[int, _Open] = {}
         self._waiting: deque[TaskPlan] = deque()
-        self._blocked: JournalTask | None = None
+        self._blocked: deque[JournalTask] = deque()
         self._creating: JournalTask | None = None
         self._tries: Counter[str] = Counter()
         self._failures: dict[str, str] = {}
         self._wanted: dict[str, CircuitRequest] = {}
         self._unanswered_keys: set[str] = set()
-        self._quota_full = self._is_checked = self._is_settled = self._has_seen_one = False
+        self._quota_full = self._is_checked = self._has_seen_one = False
         self._has_canary = True
 
     def run(self, requests: Sequence[CircuitRequest], *, has_canary: bool = True) -> list[CircuitResult]:
@@ -155,15 +155,12 @@ class TaskRunner:
     def _missing(self, requests: Iterable[CircuitRequest]) -> list[CircuitRequest]:
         """The distinct requests that neither the journal answers nor an unfinished task will."""
         coming = {key for waited in self._open.values() for key in waited.task.keys} | self._failures.keys()
-        if self._blocked is not None:
-            coming |= set(self._blocked.keys)
+        coming |= {key for task in self._blocked for key in task.keys}
         distinct = {request.key: request for request in requests if request.key not in coming}
         return [request for key, request in distinct.items() if self._look_up(key) is None]
 
     def _settle(self) -> None:
-        """Find out what became of submissions whose answer was never recorded; once for a runner."""
-        if self._is_settled:
-            return
+        """Find out what became of submissions whose answer was never recorded."""
         mine = [task for task in self.journal.open_tasks() if task.device_arn == self.service.arn]
         for task in mine:
             if task.region != self.service.region:
@@ -185,7 +182,6 @@ class TaskRunner:
                 self.journal.created(task, name)
             elif _age_s(task) > SETTLED_S:
                 self.journal.ended(task, "FAILED", "the submission never reached the service")
-        self._is_settled = True
 
     def _pick_up(self) -> None:
         """Wait for unfinished tasks of earlier runs that hold what is wanted."""
@@ -225,9 +221,8 @@ class TaskRunner:
 
     def _fill(self) -> None:
         while (self._waiting or self._blocked) and len(self._open) < self._limit and not self._quota_full:
-            if self._blocked is not None:
-                task, self._blocked = self._blocked, None
-                self._submit(task, is_repeated=True)
+            if self._blocked:
+                self._submit(self._blocked.popleft(), is_repeated=True)
                 continue
             if not self._is_checked:
                 self.check_open()
@@ -244,9 +239,7 @@ class TaskRunner:
         cost = self.prices.before(n_shots)
         if cost is None or self.service.is_qpu:
             return cost
-        done = [task for task in self.journal.tasks() if task.status == "COMPLETED"]
-        costs = (task.cost_usd for task in done if task.device_arn == self.service.arn and task.cost_usd is not None)
-        return max([cost, *costs])
+        return max(cost, self.journal.dearest_usd(self.service.arn))
 
     def _submit(self, task: JournalTask, *, is_repeated: bool = False) -> None:
         """Submit a task that the journal has, and wait for it; where the quota is full, after another has ended."""
@@ -257,7 +250,8 @@ class TaskRunner:
             self._creating = None
             if error.code != QUOTA or not self._open:
                 raise
-            self._blocked, self._quota_full = task, True
+            self._blocked.append(task)
+            self._quota_full = True
             return
         self._watch(self.journal.created(task, name))
         self._creating = None
@@ -318,7 +312,7 @@ class TaskRunner:
         elif state.status in ("FAILED", "CANCELLED"):
             self._drop(task)
             self.journal.ended(task, state.status, state.reason)
-            self._again(task, task.keys, f"{task.name} on {self.service.name} ended {state.status}: {state.reason}")
+            self._again(task.keys, f"{task.name} on {self.service.name} ended {state.status}: {state.reason}")
         elif now - waited.since > self.options.task_timeout_s:
             raise BackendTimeoutError(
                 f"{task.name} on {self.service.name} did not finish within {self.options.task_timeout_s:g} s."
@@ -340,7 +334,7 @@ class TaskRunner:
                 reason = f"{task.name} on {self.service.name} is COMPLETED, but its result cannot be read: {error}"
                 if self.options.gives_up_unreadable:
                     self.journal.ended(task, "UNREADABLE", reason)
-                    self._again(task, task.keys, reason)
+                    self._again(task.keys, reason)
                 else:  # paid for: it stays unfinished in the journal, to be read another time, and the others go on
                     self._failures |= dict.fromkeys(task.keys, reason)
             return
@@ -359,12 +353,13 @@ class TaskRunner:
                 f"{suspect}. The run was stopped, waiting tasks were cancelled; the results of this task are kept as "
                 "suspect, and --no-canary takes them."
             )
-        self._has_seen_one = True
+        # a calibration has no canary, and shows nothing of the sets that do
+        self._has_seen_one |= self.program_sets is None or "canary" in task.purposes
         self._unanswered_keys -= {key for key, each in zip(task.keys, results, strict=True) if not each.failure}
         failed = {key: each.failure for key, each in zip(task.keys, results, strict=True) if each.failure}
         if failed:
             reason = next(iter(failed.values()))
-            self._again(task, failed, f"circuits of {task.name} on {self.service.name} failed: {reason}")
+            self._again(failed, f"circuits of {task.name} on {self.service.name} failed: {reason}")
 
     def _look_at_canary(self, task: JournalTask, results: Sequence[CircuitResult]) -> str:
         if self.canary is None:
@@ -376,7 +371,7 @@ class TaskRunner:
                 return check_canary(result, self.n_qubits, self.service.name)
         return ""
 
-    def _again(self, task: JournalTask, keys: Iterable[str], reason: str) -> None:
+    def _again(self, keys: Iterable[str], reason: str) -> None:
         """Put circuits that failed back into the queue, unless they have been tried often enough."""
         wanted = dict(self._wanted)
         if self._canary_alone is not None:
@@ -448,7 +443,8 @@ class TaskRunner:
         """Wait for nothing any more; the journal knows."""
         self._open.clear()
         self._waiting.clear()
-        self._blocked = self._creating = None
+        self._blocked.clear()
+        self._creating = None
         self._quota_full = False
 
     def _report(self) -> None:

@@ -8,7 +8,7 @@ is kept nowhere.
 import datetime
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ FOLDER = "tasks"
 BUCKET_URI = "AMZN_BRAKET_TASK_RESULTS_S3_URI"
 TOKEN_TAG = "sqdr-token"
 # An account with ten thousand tasks on the device since the lost one has other worries.
-MAX_PAGES = 100
+MAX_PAGES, PAGE = 100, 100
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,12 @@ class BraketService:
         self._session = self._device.aws_session
         return read_facts(self.name, self._device)
 
+    def queue(self) -> str:
+        """Return how many tasks wait for the device, in words; once connected."""
+        doing = f"asking for the queue of {self.name}"
+        waiting = self.backoff.impatient(OPENING_PATIENCE_S).call(lambda: self._session.get_device(self.arn), doing)
+        return _queue(waiting.get("deviceQueueInfo") or ())
+
     def _open_device(self) -> Any:
         boto3, aws = import_extra("boto3"), import_extra("braket.aws")
         config = import_extra("botocore.config").Config(
@@ -162,7 +168,7 @@ class BraketService:
             {"name": "deviceArn", "operator": "EQUAL", "values": [self.arn]},
             {"name": "createdAt", "operator": "GTE", "values": [earliest]},
         ]
-        more: dict[str, str] = {}
+        more: dict[str, Any] = {"maxResults": PAGE}
         for _ in range(MAX_PAGES):
             page = self.backoff.call(
                 lambda more=more: self._session.braket_client.search_quantum_tasks(filters=filters, **more),  # type: ignore[misc]
@@ -171,7 +177,7 @@ class BraketService:
             yield from page["quantumTasks"]
             if not page.get("nextToken"):
                 return
-            more = {"nextToken": page["nextToken"]}
+            more = {"maxResults": PAGE, "nextToken": page["nextToken"]}
 
     def state(self, task: str) -> TaskState:
         """Return the state of a task."""
@@ -234,6 +240,11 @@ class BraketService:
 
     def _arn_of(self, task: str) -> str:
         return f"arn:aws:braket:{self.region}:{self._account or self._session.account_id}:{task}"
+
+
+def _queue(entries: Iterable[Mapping[str, str]]) -> str:
+    tasks = [entry for entry in entries if entry.get("queue") == "QUANTUM_TASKS_QUEUE"]
+    return ", ".join(f"{each.get('queueSize')} {str(each.get('queuePriority')).lower()}" for each in tasks) or "unknown"
 
 
 def _position(text: str | None) -> str:

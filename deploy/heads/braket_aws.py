@@ -1,7 +1,6 @@
 """A managed simulator or a quantum processor on Amazon Braket, through the Braket SDK and a journal."""
 
 import contextlib
-import datetime
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -11,10 +10,10 @@ from numpy.typing import NDArray
 
 from sqdr.backends import ShotCounts
 from sqdr.deploy.braket.backoff import Backoff
-from sqdr.deploy.braket.canary import CANARY_SHOTS, canary_request
+from sqdr.deploy.braket.canary import CANARY_SHOTS, canary_request, product_program
 from sqdr.deploy.braket.capabilities import DeviceFacts, check_device, spelled
 from sqdr.deploy.braket.journal import Journal
-from sqdr.deploy.braket.options import BraketOptions
+from sqdr.deploy.braket.options import BraketOptions, today
 from sqdr.deploy.braket.prices import TaskPrices
 from sqdr.deploy.braket.request import CircuitRequest
 from sqdr.deploy.braket.results import CircuitResult
@@ -155,7 +154,7 @@ class BraketAwsHead(HeadBase):
         """
         checked = check_angles(angles, self.n_qubits)
         check_shots(shots)
-        return _counts(self._results(checked, shots, part), self.n_qubits)
+        return self._counts(self._results(checked, shots, part))
 
     def prepare(self, bits: NDArray[np.int64], shots: int) -> ShotCounts:
         """Return what was read after preparing each row of bits (M, n_qubits), to calibrate the readout.
@@ -171,7 +170,7 @@ class BraketAwsHead(HeadBase):
         requests = [
             CircuitRequest(
                 device_arn=self._service.arn,
-                source=_preparation(row),
+                source=product_program(np.pi * row),
                 inputs=NO_INPUTS,
                 shots=shots,
                 part=self._options.started_on,
@@ -179,7 +178,7 @@ class BraketAwsHead(HeadBase):
             )
             for row in rows
         ]
-        return _counts(self._submit(requests, shots, has_canary=False), self.n_qubits)
+        return self._counts(self._submit(requests, shots, has_canary=False))
 
     def _results(self, angles: NDArray[np.float64], shots: int, part: int) -> list[CircuitResult]:
         self._program.check_unused(angles)
@@ -227,7 +226,7 @@ class BraketAwsHead(HeadBase):
         canary = None
         if options.has_canary and shots:
             low, high = max(facts.shots[0], 1), facts.shots[1]
-            canary = canary_request(self._service.arn, self.n_qubits, min(max(CANARY_SHOTS, low), high), part=_today())
+            canary = canary_request(self._service.arn, self.n_qubits, min(max(CANARY_SHOTS, low), high), part=today())
         device_program = spelled(facts, self._program.without_last_cz() if self._service.is_qpu else self._program)
         return TaskRunner(
             service=self._service,
@@ -245,6 +244,11 @@ class BraketAwsHead(HeadBase):
             poll_s=facts.poll_s,
         )
 
+    def _counts(self, results: Sequence[CircuitResult]) -> ShotCounts:
+        if not results:
+            return ShotCounts.empty(0, self.n_qubits)
+        return ShotCounts.concatenate([ShotCounts.from_rows(*result.bits(self.n_qubits)) for result in results])
+
     def _cost_usd(self) -> Decimal | None:
         """Return the estimate for the tasks that gave this head's results, whenever they were paid for."""
         return None if self._prices.before(1) is None else self._read_bill()[0]
@@ -258,29 +262,3 @@ class BraketAwsHead(HeadBase):
         if journal is None:
             return self._bill
         return journal.spent_usd(keys=self._keys), journal.spent_usd(run_id=journal.run_id)
-
-
-def _preparation(bits: NDArray[np.int64]) -> str:
-    """Return the program that prepares bits, with a gate on each qubit: a circuit without any may be refused."""
-    n_qubits = len(bits)
-    lines = ["OPENQASM 3.0;", f"qubit[{n_qubits}] q;", f"bit[{n_qubits}] b;"]
-    lines += [f"ry({float(bit) * np.pi!r}) q[{qubit}];" for qubit, bit in enumerate(bits)]
-    lines += [f"b[{qubit}] = measure q[{qubit}];" for qubit in range(n_qubits)]
-    return "\n".join(lines) + "\n"
-
-
-def _counts(results: Sequence[CircuitResult], n_qubits: int) -> ShotCounts:
-    """Return the counts of each circuit as ones (N, Q) and pairs of ones (N, Q, Q)."""
-    ones = np.zeros((len(results), n_qubits), dtype=np.int64)
-    both = np.zeros((len(results), n_qubits, n_qubits), dtype=np.int64)
-    shots = np.zeros(len(results), dtype=np.int64)
-    for index, result in enumerate(results):
-        rows, counts = result.bits(n_qubits)
-        ones[index] = counts @ rows
-        both[index] = (rows * counts[:, None]).T @ rows
-        shots[index] = counts.sum()
-    return ShotCounts(ones=ones, both=both, shots=shots)
-
-
-def _today() -> int:
-    return datetime.datetime.now(datetime.timezone.utc).date().toordinal()

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from sqdr.bundle import Bundle
 from sqdr.circuit import Entangler
-from sqdr.deploy.braket.capabilities import DeviceFacts
 from sqdr.deploy.braket.service import BraketService
 from sqdr.deploy.heads.base import check_limits
 from sqdr.deploy.heads.density_matrix import NAME as DENSITY_MATRIX
@@ -87,7 +86,7 @@ def plan_run(
     _check_hardware(device, hardware, head.n_qubits, shots)
     cost = _cost(device, hardware, n_images, shots, n_extra_circuits_per_task, n_calibration_shots)
     check_budget(hardware, cost, budget, n_images, shots, n_extra_circuits_per_task, n_calibration_shots)
-    facts = _ask(device, hardware) if is_live else None
+    queue, window = _ask(device, hardware) if is_live else (_from_service(hardware),) * 2
     mapping, notes = _mapping(hardware, head.n_qubits, head.n_blocks, head.entangler)
     n_calibrations = 2 if n_calibration_shots else 0
     n_sets = n_program_sets(hardware, n_images, shots, n_extra_circuits_per_task)
@@ -104,8 +103,8 @@ def plan_run(
         n_shots=n_of_images * shots + n_calibrations * n_calibration_shots,
         cost=cost,
         budget_usd=budget,
-        queue=facts.queue if facts else _from_service(hardware),
-        execution_window=f"{facts.windows} UTC, {_now(facts)}" if facts else _from_service(hardware),
+        queue=queue,
+        execution_window=window,
         mapping=mapping,
         warnings=_warnings(hardware, head.n_qubits, head.entangler if head.n_blocks > 1 else "none"),
         notes=(*notes, *_cost_notes(cost, hardware, shots)),
@@ -230,13 +229,15 @@ def _mapping(
     return (None, [made]) if isinstance(made, str) else (made, [])
 
 
-def _ask(device: str, hardware: Hardware | None) -> DeviceFacts | None:
+def _ask(device: str, hardware: Hardware | None) -> tuple[str, str]:
+    """Return the queue and the execution windows, in words, as the service has them now."""
     arn = hardware.arn if isinstance(hardware, BraketQpu | BraketSimulator) else device
-    return BraketService(arn).connect() if arn.startswith(ARN) else None
-
-
-def _now(facts: DeviceFacts) -> str:
-    return facts.status if facts.status != "ONLINE" else "open now" if facts.is_open else "closed now"
+    if not arn.startswith(ARN):
+        return (_from_service(hardware),) * 2
+    service = BraketService(arn)
+    facts = service.connect()
+    now = facts.status if facts.status != "ONLINE" else "open now" if facts.is_open else "closed now"
+    return service.queue(), f"{facts.windows} UTC, {now}"
 
 
 def _from_service(hardware: Hardware | None) -> str:

@@ -47,17 +47,20 @@ class ShotCounts:
             times: (M,) how often each was measured.
             n_qubits: of the circuit, at most 52.
         """
+        return cls.from_rows((outcomes[:, None] >> np.arange(n_qubits - 1, -1, -1)) & 1, times)
+
+    @classmethod
+    def from_rows(cls, bits: NDArray[np.int64], times: NDArray[np.int64]) -> "ShotCounts":
+        """Return the counts of one circuit from rows of bits (M, n_qubits), and how often each was measured (M,)."""
         # float64, for BLAS: exact below 2^53
-        bits = ((outcomes[:, None] >> np.arange(n_qubits - 1, -1, -1)) & 1).astype(np.float64)
-        both = (bits.T @ (bits * times[:, None])).astype(np.int64)
+        rows = np.asarray(bits, dtype=np.float64)
+        both = (rows.T @ (rows * times[:, None])).astype(np.int64)
         return cls(ones=both.diagonal()[None].copy(), both=both[None], shots=np.array([times.sum()], dtype=np.int64))
 
     @classmethod
     def from_measurements(cls, bits: NDArray[np.int64]) -> "ShotCounts":
         """Return the counts of one circuit from its single shots, (shots, n_qubits) of 0 and 1."""
-        single = np.asarray(bits, dtype=np.float64)
-        both = np.rint(single.T @ single).astype(np.int64)
-        return cls(ones=both.diagonal()[None].copy(), both=both[None], shots=np.array([len(single)], dtype=np.int64))
+        return cls.from_rows(bits, np.ones(len(bits), dtype=np.int64))
 
     @classmethod
     def empty(cls, n_samples: int, n_qubits: int) -> "ShotCounts":

@@ -189,10 +189,12 @@ TRANSIENT = ["throttle", "error", "unavailable", "reset_before", "reset_after", 
 @pytest.mark.parametrize("operation", ["GetDevice", "CreateQuantumTask", "GetQuantumTask", "S3Get"])
 @pytest.mark.parametrize("kind", TRANSIENT)
 def test_passing_fault_changes_nothing(fake: FakeBraket, kind: Any, operation: Any) -> None:
-    fake.faults.add(kind, operation, times=2)
+    # a device is asked once, and a slow answer is none to repeat
+    times = 1 if (kind, operation) == ("slow", "GetDevice") else 2
+    fake.faults.add(kind, operation, times=times)
     run("braket_sv1", n=3, has_canary=False, result_patience_s=20.0)
     assert tokens(fake) == 3
-    assert len(fake.faults.fired) == 2
+    assert len(fake.faults.fired) == times
 
 
 @pytest.mark.parametrize("operation", ["CreateQuantumTask", "GetQuantumTask"])
@@ -779,3 +781,50 @@ def test_disk_that_is_full_says_what_is_open(fake: FakeBraket, monkeypatch: pyte
         monkeypatch.setattr(opened._journal, "_transaction", transaction)
         with pytest.raises(JournalError, match=r"disk is full.*unfinished tasks"):
             opened.expectations(ANGLES[:3])
+
+
+def test_first_set_goes_alone_also_after_a_calibration(fake: FakeBraket) -> None:
+    fake.set_limits(fake.qpu_arn, max_executables=3)
+    with head("braket_iqm_garnet") as opened:
+        opened.prepare(np.array([[0, 0, 0], [1, 1, 1]]), 200)
+        fake.scramble_columns = True
+        with pytest.raises(CanaryError):
+            opened.expectations(ANGLES)
+    assert tokens(fake) == 2  # the calibration, and the first of three sets
+
+
+def test_submissions_in_doubt_and_a_full_quota_end_in_one_task_each(
+    fake: FakeBraket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: Any) -> Any:
+        raise SystemExit("killed")
+
+    for n in (1, 2, 3):  # none reached the service
+        with monkeypatch.context() as patched:
+            patched.setattr("sqdr.deploy.braket.service.BraketService.create", lost)
+            patched.setattr("sqdr.deploy.braket.runner.TaskRunner._pick_up", lambda self: None)
+            with pytest.raises(SystemExit), head("braket_sv1", has_canary=False) as opened:
+                opened.expectations(ANGLES[n - 1 : n])
+    fake.polls_before_done = 1
+    # room for the first only: the second and the third wait with their tokens until it has ended
+    fake.faults.add("quota", "CreateQuantumTask", after=1, times=2)
+    run("braket_sv1", n=3, has_canary=False)
+    assert len(fake.faults.fired) == 2
+    assert tokens(fake) == 3
+    with Journal.look(JOURNAL) as journal:
+        assert [task.status for task in journal.tasks()] == ["COMPLETED"] * 3  # and none in doubt beside them
+
+
+def test_long_batches_read_the_journal_once_a_task(fake: FakeBraket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking through all tasks at every submission would take hours over a thousand of them."""
+    calls: list[int] = []
+    original = Journal.tasks
+
+    def counted(self: Journal) -> Any:
+        calls.append(1)
+        return original(self)
+
+    monkeypatch.setattr(Journal, "tasks", counted)
+    run("braket_sv1", has_canary=False, budget_usd=Decimal(1))
+    assert tokens(fake) == 6
+    assert len(calls) <= 3

@@ -15,6 +15,9 @@ from sqdr.storage import write_atomically
 
 __all__ = ["app"]
 
+RepeatsOption = Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)]
+OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")]
+
 app = typer.Typer(no_args_is_help=True, help="Measure sqdr beside real peers: ratios in one run, on one core.")
 
 
@@ -29,8 +32,8 @@ def encoder(
         Path | None, typer.Argument(help="Whose encoder. Default: the presets tiny, small and base at 28x28.")
     ] = None,
     images: Annotated[int, typer.Option(help="For the integer encoder and SLAYER.", min=1)] = 256,
-    repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 5,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    repeats: RepeatsOption = 5,
+    out: OutOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """The integer encoder against SLAYER's forward pass and stock netx in Lava, milliseconds per image.
@@ -51,8 +54,8 @@ def lava(
         Path | None, typer.Argument(help="Whose encoder. Default: the presets tiny, small and base at 28x28.")
     ] = None,
     images: Annotated[int, typer.Option(help="For the batched graph; the others get 16.", min=1)] = 256,
-    repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 5,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    repeats: RepeatsOption = 5,
+    out: OutOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Lava's graphs fast and batched against stock netx, milliseconds per image without the start.
@@ -68,8 +71,8 @@ def lava(
 
 @app.command()
 def training(
-    repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 21,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    repeats: RepeatsOption = 21,
+    out: OutOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """A training step with sqdr's CUBA layers against stock SLAYER and SpikingJelly, milliseconds per step.
@@ -88,8 +91,8 @@ def training(
 def split(
     bundle: Annotated[Path, typer.Argument(help="A bundle folder or .sqdr file.")],
     images: Annotated[int, typer.Option(help="For ours; the stock side gets 8.", min=8)] = 256,
-    repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 5,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    repeats: RepeatsOption = 5,
+    out: OutOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Split inference, Lava batched and local:sv, against stock netx and braket.local.qubit; milliseconds per image.
@@ -106,8 +109,8 @@ def split(
 @app.command()
 def head(
     batch: Annotated[int, typer.Option(help="Samples of each call.", min=1)] = 64,
-    repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 5,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    repeats: RepeatsOption = 5,
+    out: OutOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """The circuit, forward and backward, against other simulators: processor milliseconds per sample.
@@ -125,8 +128,8 @@ def head(
 @app.command("noisy-head")
 def noisy_head(
     batch: Annotated[int, typer.Option(help="Samples of each call of ours.", min=1)] = 64,
-    repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 5,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    repeats: RepeatsOption = 5,
+    out: OutOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """The circuit under noise against density matrices: processor milliseconds per sample.
@@ -143,8 +146,8 @@ def noisy_head(
 
 @app.command("head-growth")
 def head_growth(
-    repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 3,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    repeats: RepeatsOption = 3,
+    out: OutOption = None,
     plot: Annotated[Path | None, typer.Option(help="A PNG file for the curves.")] = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -166,8 +169,8 @@ def head_growth(
 @app.command("local-braket")
 def local_braket(
     circuits: Annotated[int, typer.Option(help="That ours runs; the peers run 4.", min=4)] = 1000,
-    repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 5,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    repeats: RepeatsOption = 5,
+    out: OutOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """The local head against `braket.local.qubit` and Braket's simulator: processor milliseconds per circuit.
@@ -187,7 +190,7 @@ def load(
     bundle: Annotated[Path, typer.Argument(help="A bundle with a classifier.onnx.")],
     images: Annotated[int, typer.Option(help="To classify after the first.", min=1)] = 1000,
     repeats: Annotated[int, typer.Option(help="Processes of each side, after one warm-up.", min=1)] = 5,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    out: OutOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """A fresh process to its first class, and peak memory, against ONNX Runtime on the same model.
@@ -207,8 +210,8 @@ def load(
 
 @app.command("start-up")
 def startup(
-    repeats: Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)] = 11,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")] = None,
+    repeats: RepeatsOption = 11,
+    out: OutOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Processor milliseconds of `import sqdr` and `sqdr --help`, beside what they may take.
