@@ -33,7 +33,7 @@ def cost(
     if json_output:
         emit_json(asdict(report))
         return
-    table = Table(title=escape(f"{run}: {len(report.tasks)} quantum tasks"), title_justify="left")
+    table = Table(title=escape(f"{run}: quantum tasks, {len(report.tasks)} in all"), title_justify="left")
     for name in ("task", "device", "status"):
         table.add_column(name)
     for name in ("circuits", "canaries", "shots", "cost"):

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -293,7 +294,7 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("encoder", summary["encoder"]),
         ("device", f"{summary['device']} ({summary['head_kind']})"),
         ("shots per image", str(summary["shots"] or "exact")),
-        ("cost estimate", "unknown" if summary["cost_usd"] is None else f"${summary['cost_usd']}"),
+        ("cost estimate", _usd(summary["cost_usd"])),
         *_paid_before(summary),
         *_spending_rows(summary["spending"]),
         ("seconds encoder / head / wall", f"{seconds['encoder']:.1f} / {seconds['head']:.1f} / {seconds['total']:.1f}"),
@@ -303,7 +304,13 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _paid_before(summary: dict[str, Any]) -> list[tuple[str, str]]:
     now = summary["paid_now_usd"]
-    return [] if now == summary["cost_usd"] else [("of it paid now", f"${now}")]
+    return [] if now == summary["cost_usd"] else [("of it paid now", _usd(now))]
+
+
+def _usd(amount: str | None) -> str:
+    from sqdr.money import dollars
+
+    return "unknown" if amount is None else dollars(Decimal(amount))
 
 
 def _spending_rows(spending: dict[str, Any]) -> list[tuple[str, str]]:
@@ -323,6 +330,6 @@ def _spending_rows(spending: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("routed to the device", f"{routing['n_routed']} of {routing['n_images']}"))
         rows.append(("routing: class changed there", f"{routing['n_changed']} of {routing['n_routed']}"))
         saved, lost = routing["saved_usd"], routing["agreement_lost"]
-        rows.append(("routing: dollars saved", "unknown" if saved is None else f"${saved}"))
+        rows.append(("routing: dollars saved", _usd(saved)))
         rows.append(("routing: agreement lost", "not checked (--route-check)" if lost is None else f"{lost:.4f}"))
     return rows
