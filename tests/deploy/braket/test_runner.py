@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import threading
 import traceback
 from collections.abc import Callable
 from decimal import Decimal
@@ -272,21 +273,19 @@ def test_outage_in_the_middle_is_waited_for(fake: FakeBraket, monkeypatch: pytes
     monkeypatch.setattr("sqdr.deploy.braket.service.MAX_ATTEMPTS", 1)
     fake.polls_before_done = 2
 
+    outages: list[threading.Timer] = []
+
     def outage(done: int, total: int, said: str) -> None:
         if done == 1 and not outages:
             fake.stop_listening()
-            outages.append(True)
+            outages.append(threading.Timer(2.0, fake.start_listening))
+            outages[0].start()
 
-    outages: list[bool] = []
-    original = fake.start_listening
-    import threading
-
-    timer = threading.Timer(2.0, original)
-    timer.start()
     try:
         run("braket_sv1", n=3, has_canary=False, on_progress=outage)
     finally:
-        timer.join()
+        for timer in outages:
+            timer.join()
     assert outages
     assert tokens(fake) == 3
 
