@@ -14,8 +14,8 @@ setup: ## make or refresh .venv (Python 3.10, everything in it); instant when it
 demo: setup ## train, export, verify and run a small model: out/demo
 	.venv/bin/sqdr demo --out out/demo $(ARGS)
 
-test: setup ## run the tests; make test ARGS="-k name" for some of them
-	$(PYTHON) -m pytest $(ARGS)
+test: setup ## run the tests, a file to a process; make test ARGS="-n 0 -k name" for some of them in one
+	$(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: setup ## check the style and the layout of the code (ruff)
 	$(PYTHON) -m ruff check .

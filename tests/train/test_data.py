@@ -1,5 +1,6 @@
 import gzip
 import struct
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,8 @@ def test_set_that_cannot_be_downloaded_says_which_file_goes_where(
 ) -> None:
     for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")  # nobody listens: no network
+    # urllib keeps the opener of its first call, proxies included, for the rest of the process
+    monkeypatch.setattr(urllib.request, "_opener", None)
     with pytest.raises(DataError, match=f"could not be downloaded: put .*{file}"):
         load_plugin("sqdr.datasets", name)(tmp_path)
 
