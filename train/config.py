@@ -30,13 +30,19 @@ __all__ = [
     "TrainConfig",
     "TrainingConfig",
     "load_config",
+    "packaged_config",
     "packaged_configs",
     "resolve_model",
 ]
 
 
 class DataConfig(StrictModel):
-    """Which data set; ``root`` defaults to SQDR_DATA_DIR, then ``data``."""
+    """Which data set.
+
+    Args:
+        name: of the data set, as it is registered.
+        root: its folder; null for the folder in SQDR_DATA_DIR, then ``data``.
+    """
 
     name: str
     root: Path | None = None
@@ -46,6 +52,13 @@ class EncoderConfig(StrictModel):
     """The encoder: a preset's layers, or your own; the image's shape comes from the data.
 
     Args:
+        preset: layers by name; null where you give ``layers``.
+        layers: your own, from the first to the last, such as ``{kind: conv, out_channels: 8, kernel_size: 3,
+            stride: 2}`` and then ``{kind: dense, out_features: 9}``; null with a preset.
+        neuron: of all layers.
+        surrogate: the gradient that stands for that of a spike, in training only.
+        is_weight_normalised: train weight direction and length apart; folded before export.
+        weight_scale: factor on SLAYER's initial weights.
         initial_rate: mean spike rate that each layer is set to before training, see
             `sqdr.train.encoder.initialisation`; null leaves SLAYER's own initialisation.
     """
@@ -138,7 +151,16 @@ class TrainingConfig(StrictModel):
 
 
 class TrainConfig(StrictModel):
-    """One training run."""
+    """One training run.
+
+    Args:
+        schema_version: the form of this file.
+        data: the images.
+        coding: how an image becomes spikes.
+        encoder: the spiking network, from spikes to features.
+        head: the quantum circuit, from features to classes.
+        training: how to optimise.
+    """
 
     schema_version: Literal[1] = 1
     data: DataConfig
@@ -182,6 +204,18 @@ def packaged_configs() -> list[str]:
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
+def packaged_config(name: str) -> TrainConfig:
+    """Return a configuration of `packaged_configs`, whatever lies in the working folder.
+
+    Raises:
+        ConfigError: no configuration of this name comes with sqdr.
+    """
+    if name not in packaged_configs():
+        raise ConfigError(f"config {name} does not exist. Packaged ones: {', '.join(packaged_configs())}.")
+    with importlib.resources.as_file(importlib.resources.files("sqdr.train.configs") / f"{name}.yaml") as path:
+        return parse(TrainConfig, load_yaml(path), name)
+
+
 def load_config(name: str | Path) -> TrainConfig:
     """Read a configuration file, or a packaged one by its name (``digits_small``).
 
@@ -189,12 +223,8 @@ def load_config(name: str | Path) -> TrainConfig:
         ConfigError: missing, not YAML, or a key or value breaks a rule.
     """
     path = Path(name)
-    if not path.exists() and str(name) in packaged_configs():
-        packaged = importlib.resources.files("sqdr.train.configs") / f"{name}.yaml"
-        with importlib.resources.as_file(packaged) as real:
-            return parse(TrainConfig, load_yaml(real), str(name))
     if not path.exists():
-        raise ConfigError(f"config {name} does not exist. Packaged ones: {', '.join(packaged_configs())}.")
+        return packaged_config(str(name))
     return parse(TrainConfig, load_yaml(path), str(path))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqdr.errors import ConfigError, MissingDependencyError
 
-__all__ = ["load_plugin", "plugin_names"]
+__all__ = ["check_plugin", "load_plugin", "plugin_names"]
 
 EXTRA_OF_MODULE = {
     "torch": "train",
@@ -49,10 +49,24 @@ def load_plugin(group: str, name: str) -> Any:
                 return point.load()
             except ImportError as error:
                 raise missing(error, f"{group.removeprefix('sqdr.').rstrip('s')} '{name}'") from error
+    raise _unknown(group, name)
+
+
+def check_plugin(group: str, name: str) -> None:
+    """Refuse a name that is not registered, without loading anything.
+
+    Raises:
+        ConfigError: no such name; the nearest one is given.
+    """
+    if name not in plugin_names(group):
+        raise _unknown(group, name)
+
+
+def _unknown(group: str, name: str) -> ConfigError:
     names = plugin_names(group)
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"Did you mean '{near[0]}'? " if near else ""
-    raise ConfigError(f"unknown {group.removeprefix('sqdr.').rstrip('s')} '{name}'. {hint}Known: {', '.join(names)}.")
+    return ConfigError(f"unknown {group.removeprefix('sqdr.').rstrip('s')} '{name}'. {hint}Known: {', '.join(names)}.")
 
 
 def missing(error: ImportError, what: str) -> MissingDependencyError:

@@ -105,6 +105,10 @@ class SurrogateSpec(StrictModel):
     """The surrogate gradient of the spike, as SLAYER names it.
 
     SLAYER's own defaults of 1 and 1 do not train: the first layer's gradient is below Adam's epsilon.
+
+    Args:
+        tau_grad: width of the gradient's peak at the threshold, in SLAYER's unit, which grows with the threshold.
+        scale_grad: factor on the gradient.
     """
 
     tau_grad: float = Field(default=0.005, gt=0)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sqdr.cli import bench, cost, demo, doctor, error_budget, export, fit, hw, plan, run, train, verify
+from sqdr.cli import bench, cost, demo, doctor, error_budget, export, fit, hw, init, plan, run, train, verify
 from sqdr.cli.console import JsonOption, emit_json, errors
 from sqdr.errors import SqdrError
 
@@ -44,6 +44,7 @@ def root(
         os.environ["SQDR_DEBUG"] = "1"
 
 
+app.command("init")(init.init)
 app.command("train")(train.train)
 app.command("export")(export.export)
 app.command("verify")(verify.verify)
