@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from sqdr.head import counts_to_angles, readout
 from sqdr.plugins import load_plugin
 
 __all__ = ["Pipeline", "Prediction", "Predictions", "model_id", "open_bundle"]
+
+logger = logging.getLogger(__name__)
 
 # Small enough for results to flow early and for both sides to overlap.
 CHUNK_SAMPLES = 16
@@ -89,9 +92,12 @@ class Pipeline:
     def __enter__(self) -> "Pipeline":
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.bundle)
+            logger.info("starting encoder %s", self.encoder.name)
             stack.enter_context(self.encoder)
+            logger.info("starting device %s", self.head.name)
             stack.enter_context(self.head)
             self._check_golden()
+            logger.info("the golden samples come out as they should")
             self._stack = stack.pop_all()
         self._is_open = True
         return self

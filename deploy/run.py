@@ -1,5 +1,6 @@
 """One batch of split inference, from input to result files; what was broken off is taken up again."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from decimal import Decimal
@@ -26,6 +27,8 @@ from sqdr.storage import storage_errors
 from sqdr.strict import parse
 
 __all__ = ["Progress", "resume_run", "run_bundle"]
+
+logger = logging.getLogger(__name__)
 
 TAKE_TIMEOUT = ("lava", "onnx")
 TAKE_THREADS = ("integer", "onnx")
@@ -100,6 +103,7 @@ def resume_run(
         SqdrError: as `run_bundle`.
     """
     earlier = read_request(Path(out)).model_dump()
+    logger.info("taking up the run of %s again", out)
     changes["budget_usd"] = parse_budget(changes.get("budget_usd"))
     wanted = {name: value for name, value in changes.items() if value is not None}
     return _run(parse(RunRequest, {**earlier, **wanted}, "run"), Path(out), progress, on_interrupt, is_resumed=True)
@@ -125,7 +129,9 @@ def _run(
         **_encoder_options(request),
     )
     with pipeline.bundle:
+        logger.info("reading the images of %s", request.source)
         images = _images(request, pipeline.bundle)
+        logger.info("%d images, encoder %s, device %s", len(images), request.encoder, request.device)
         if request.budget_usd is not None and not is_resumed:
             _check_budget(request, len(images))
         # the backends start first: if one fails, earlier results are still there
@@ -142,6 +148,7 @@ def _run(
                 accuracy = _accuracy(request, pipeline.bundle, images, np.array(predicted), out)
                 summary = _summary(request, pipeline, len(images), accuracy, out)
                 writer.finish(summary)
+        logger.info("results are in %s", summary["results"])
     return summary
 
 

@@ -1,5 +1,6 @@
 """Export a finished training run as a bundle."""
 
+import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from os import PathLike
@@ -46,6 +47,8 @@ from sqdr.train.run_folder import RunFolder, RunSummary
 from sqdr.train.versions import library_versions
 
 __all__ = ["export"]
+
+logger = logging.getLogger(__name__)
 
 ZIP_SUFFIX = ".sqdr"
 # Training images that every layer's range is measured on.
@@ -118,13 +121,16 @@ def _write(
 ) -> Manifest:
     spec, coding = model.spec, model.spec.coding
     parameters = model.head.parameters_for_deployment()
+    logger.info("writing the encoder, and checking it against the rules of %s", chip.name)
     write_netx(model.encoder, coding.max_payload, stage / "encoder.net")
     layers = read_network(stage / "encoder.net")
     shapes = tuple(spec.encoder.shapes)
     check_rules(Network(layers, payloads=largest_payloads(coding), shapes=shapes, hardware=chip))
     encoder = _integer_encoder(layers, spec)
+    logger.info("measuring the layers' ranges on %d training images", min(N_CALIBRATION, len(data.train)))
     calibration = calibrate(encoder, encode_images(data.train[:N_CALIBRATION].images, coding), chip.state_bits.value)
     notes = check_calibration(calibration)
+    logger.info("writing the circuit, the head and the golden samples")
     (stage / "circuit.qasm").write_text(circuit_text(parameters, spec.head), encoding="ascii")
     parameters.save(stage / "head.safetensors")
     make_golden(model, parameters, data.test).save(stage / "golden.npz")
@@ -177,6 +183,7 @@ def _write_optional(
     notes = []
     for name, write in writers.items():
         try:
+            logger.info("writing %s", name)
             write(stage / name)
         except (MissingDependencyError, ExportError) as error:
             notes.append(f"{name} was not written: {error}")
@@ -185,6 +192,7 @@ def _write_optional(
 
 def _check_read_back(stage: Path, images: Images, against: Sequence[str] | None) -> tuple[str, ...]:
     """Open what was written and verify it from the files alone; return a note for each stage that is not here."""
+    logger.info("reading the bundle back and verifying it")
     with Bundle.open(stage) as bundle:
         spec, golden = bundle.manifest.model, bundle.golden()
         parameters = bundle.head_parameters()

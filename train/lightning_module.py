@@ -1,5 +1,6 @@
 """How Lightning trains the joint model: loss, accuracy, optimiser and schedule."""
 
+import logging
 from typing import Any
 
 import lightning
@@ -12,6 +13,8 @@ from sqdr.train.config import TrainingConfig
 from sqdr.train.joint import JointModel, float_spikes
 
 __all__ = ["JointTraining"]
+
+logger = logging.getLogger(__name__)
 
 
 class JointTraining(lightning.LightningModule):  # type: ignore[misc]
@@ -42,6 +45,13 @@ class JointTraining(lightning.LightningModule):  # type: ignore[misc]
         values = {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
         self.log_dict(values, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels))
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Say how the epoch went."""
+        if not logger.isEnabledFor(logging.INFO):
+            return  # reading the values would wait for a GPU
+        shown = {name: f"{float(value):.4f}" for name, value in sorted(self.trainer.callback_metrics.items())}
+        logger.info("epoch %d: %s", self.current_epoch + 1, ", ".join(f"{name} {shown[name]}" for name in shown))
 
     def configure_optimizers(self) -> Any:
         """Return Adam and the cosine schedule, stepped with every batch."""

@@ -36,6 +36,8 @@ from sqdr.train.versions import library_versions
 
 __all__ = ["accuracy", "load_data", "resume_training", "run_training"]
 
+logger = logging.getLogger(__name__)
+
 INITIALISATION_IMAGES = 256
 EVALUATION_BATCH = 256
 MONITOR = "val_accuracy"
@@ -52,7 +54,16 @@ def load_data(config: TrainConfig) -> DataSplits:
         DataError: it is missing or unreadable.
         ConfigError: no such data set.
     """
+    logger.info("reading data set %s", config.data.name)
     data: DataSplits = load_plugin("sqdr.datasets", config.data.name)(config.data.root)
+    logger.info(
+        "%d training, %d validation and %d test images of shape %s in %d classes",
+        len(data.train),
+        len(data.validation),
+        len(data.test),
+        data.train.images.shape[1:],
+        len(data.class_names),
+    )
     return data
 
 
@@ -131,11 +142,13 @@ def _fit(
     with _reproducible(training):
         lightning.seed_everything(training.seed, verbose=False)
         model = JointModel(run.read_spec(), config.head.simulator, training.cuba, training.noise_model())
+        logger.info("%d trained parameters, on %s, seed %d", n_trained_parameters(model), accelerator, training.seed)
         train_batches = batches(data.train, model.spec.coding, training.batch_size, training.seed)
         val_batches = batches(data.validation, model.spec.coding, EVALUATION_BATCH)
         if config.encoder.initial_rate is not None and not is_resumed:
             sample = CodedImages(data.train[:INITIALISATION_IMAGES], model.spec.coding)
             spikes, _ = sample[list(range(len(sample)))]
+            logger.info("setting the layers to a spike rate of %g", config.encoder.initial_rate)
             wake_layers(model.encoder, float_spikes(spikes), config.encoder.initial_rate)
         module = JointTraining(model, training, training.n_epochs * len(train_batches))
         best = _BestCheckpoint(
@@ -144,6 +157,7 @@ def _fit(
         best.FILE_EXTENSION = run.best.suffix
         with storage_errors(run.root):
             trainer = _trainer(training, run, [best, *callbacks], accelerator, progress)
+            logger.info("%s for %d epochs", "going on" if is_resumed else "training", training.n_epochs)
             with _interruptible():
                 trainer.fit(module, train_batches, val_batches, ckpt_path=str(run.last) if is_resumed else None)
         load_weights(model.cpu(), run.best)
@@ -151,6 +165,7 @@ def _fit(
             metrics = merge_metrics(run.attempts)
             write_metrics(metrics, run.root / "metrics.csv")
             draw_curves(metrics, run.root / "curves.png", f"{data.name}, seed {training.seed}")
+        logger.info("measuring accuracies of the best epoch")
         summary = RunSummary(
             data=data.name,
             seed=training.seed,
@@ -167,6 +182,7 @@ def _fit(
             versions=library_versions(),
         )
     write_atomically(run.summary, summary.model_dump_json(indent=2).encode())
+    logger.info("run %s is finished: test accuracy %.4f", run.root, summary.test_accuracy)
     return summary
 
 
@@ -246,7 +262,7 @@ def _accelerator(training: TrainingConfig) -> str:
                 f"SLAYER cannot compile its CUDA kernels: {problem}. Set training.cuba to auto, install nvcc and "
                 "ninja, or use --device cpu."
             )
-        logging.getLogger("sqdr").warning("training on the CPU: SLAYER cannot compile its CUDA kernels: %s", problem)
+        logger.warning("training on the CPU: SLAYER cannot compile its CUDA kernels: %s", problem)
         return "cpu"
     if training.device == "cuda":
         raise ConfigError("`device` is cuda but torch sees no CUDA device. Use --device cpu, or see `sqdr doctor`.")
@@ -292,13 +308,13 @@ def _reproducible(training: TrainingConfig) -> Iterator[None]:
     is_deterministic, random_state = torch.are_deterministic_algorithms_enabled(), torch.get_rng_state()
     variables = {name: os.environ.get(name) for name in LIGHTNING_VARIABLES}
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
+    levels = [each.level for each in loggers]
     if training.n_threads is not None:
         torch.set_num_threads(training.n_threads)
     # SLAYER's dense and conv layers are both convolutions; the circuit's matrix products stay in float32
     torch.backends.cudnn.allow_tf32 = training.precision == "tf32"
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+    for each in loggers:
+        each.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             # Lightning advises on loader workers and on interrupted epochs; our batches are in memory.
@@ -312,5 +328,5 @@ def _reproducible(training: TrainingConfig) -> Iterator[None]:
         for name, value in variables.items():
             if value is None:
                 os.environ.pop(name, None)
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)

@@ -4,10 +4,10 @@ The service's own messages hold them ("User: arn:aws:iam::<account>:user/... is 
 the errors here are raised ``from None``: a printed traceback must not show the original either.
 """
 
-import os
 import re
 
 from sqdr.errors import BackendError, CredentialsError, DeviceError, TaskError
+from sqdr.redaction import hide_secrets
 
 __all__ = ["HOW_TO_SIGN_IN", "clean", "error_code", "translate"]
 
@@ -47,25 +47,10 @@ SKEW_CODES = {"RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"}
 SKEW_TEXT = re.compile(r"signature (?:expired|not yet current)", re.IGNORECASE)
 DEVICE_CODES = {"DeviceOfflineException", "DeviceRetiredException", "ResourceNotFoundException"}
 
-HIDDEN = (
-    re.compile(r"arn:aws[\w-]*:[^\s\"',;)]*"),
-    re.compile(r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{8,}\b"),
-    re.compile(r"(?<!\d)\d{12}(?!\d)"),
-    # a secret access key, and a session token, also where they came from a file rather than from the environment
-    re.compile(r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"),
-    re.compile(r"[A-Za-z0-9/+=]{100,}"),
-)
-SECRET_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-
 
 def clean(message: object) -> str:
     """Return a message in one line, with ARNs, account numbers and credentials hidden."""
-    text = " ".join(str(message).split())
-    for value in filter(None, map(os.environ.get, SECRET_VARIABLES)):
-        text = text.replace(value, "[hidden]")
-    for pattern in HIDDEN:
-        text = pattern.sub("[hidden]", text)
-    return text
+    return hide_secrets(" ".join(str(message).split()))
 
 
 def translate(error: Exception, doing: str, otherwise: type[BackendError] = TaskError) -> BackendError | DeviceError:

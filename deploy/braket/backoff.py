@@ -104,8 +104,11 @@ class Backoff:
                     made = translate(error, doing, otherwise)
                     made.is_first_answer = made.is_first_answer and attempt == 0
                     raise made from None
+                code = error_code(error)
             if self.now() - start > QUIET_S:
                 logger.warning("%s: no answer yet, trying again in %.0f s", doing, wait)
+            else:
+                logger.info("%s: %s, trying again in %.1f s", doing, code, wait)
             self.sleep(wait)
             attempt = min(attempt + 1, 30)
 

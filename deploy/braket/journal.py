@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import functools
 import json
+import logging
 import sqlite3
 import uuid
 import zlib
@@ -29,6 +30,8 @@ __all__ = ["ENDED", "Journal", "JournalTask"]
 
 NEVER_SUBMITTED, CREATED = "INTENDED", "CREATED"
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "UNREADABLE")
+
+logger = logging.getLogger(__name__)
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -123,6 +126,7 @@ class Journal:
                 journal = cls(path, connect(path), held)
                 try:
                     journal._prepare(model)
+                    logger.info("journal %s is open, %d tasks in it", path, len(journal.tasks()))
                     yield journal
                 finally:
                     journal._db.close()
@@ -233,6 +237,7 @@ class Journal:
                 ),
             )
             task_id = cursor.lastrowid
+            logger.debug("journal: task %d is to be submitted", task_id)
             self._db.executemany(
                 "INSERT INTO circuits VALUES (?, ?, ?, ?, ?, ?, NULL)",
                 (
@@ -253,6 +258,7 @@ class Journal:
         """Record the name that the service gave a task."""
         with self._transaction():
             self._db.execute("UPDATE tasks SET name = ?, status = ? WHERE task_id = ?", (name, CREATED, task.task_id))
+        logger.debug("journal: task %d is %s", task.task_id, name)
         return self._task(task.task_id)
 
     @_translates
@@ -262,6 +268,7 @@ class Journal:
         FAILED and CANCELLED tasks count as not charged, as with ``braket.tracking.Tracker``; UNREADABLE ones do.
         """
         is_charged = status == "UNREADABLE"
+        logger.info("journal: task %d ended %s: %s", task.task_id, status, reason)
         with self._transaction():
             self._db.execute(
                 "UPDATE tasks SET status = ?, reason = ?, cost_usd = CASE WHEN ? THEN cost_usd ELSE '0' END, "
@@ -289,6 +296,7 @@ class Journal:
             suspect: why the results are not to be trusted; empty if they are.
         """
         reason = suspect or next((result.failure for result in results if result.failure), "")
+        logger.debug("journal: task %d has %d results", task.task_id, len(results))
         with self._transaction():
             self._db.executemany(
                 "UPDATE circuits SET result = ? WHERE task_id = ? AND position = ?",

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,6 +29,8 @@ from sqdr.errors import (
 from sqdr.money import dollars
 
 __all__ = ["TaskRunner"]
+
+logger = logging.getLogger(__name__)
 
 # A task is asked for again after this share of the time that it has been waiting: found done at most so much late.
 POLL_SHARE = 0.05
@@ -112,6 +115,8 @@ class TaskRunner:
         self._has_canary = has_canary
         self._wanted = {request.key: request for request in requests}
         self._unanswered_keys = {key for key in self._wanted if self._look_up(key) is None}
+        n_known = len(self._wanted) - len(self._unanswered_keys)
+        logger.info("%s: %d circuits, of which the journal answers %d", self.service.name, len(self._wanted), n_known)
         self._tries.clear()
         self._failures.clear()
         try:
@@ -179,6 +184,7 @@ class TaskRunner:
                 continue
             name = self.service.find(task.token, task.intended_at)
             if name is not None:
+                logger.info("task %d was submitted earlier, as %s", task.task_id, name)
                 self.journal.created(task, name)
             elif _age_s(task) > SETTLED_S:
                 self.journal.ended(task, "FAILED", "the submission never reached the service")
@@ -191,6 +197,7 @@ class TaskRunner:
             if is_here or wanted.isdisjoint(task.keys):
                 continue
             if task.name is not None:
+                logger.info("task %d, %s, of an earlier run is waited for", task.task_id, task.name)
                 self._watch(task)
                 continue
             # Just submitted, or not: the service creates one task for one token, so that it is safe to submit again.
@@ -252,7 +259,17 @@ class TaskRunner:
                 raise
             self._blocked.append(task)
             self._quota_full = True
+            logger.info("task %d waits: the quota of %s is full", task.task_id, self.service.name)
             return
+        logger.info(
+            "task %d submitted to %s as %s: %d circuits, %d shots, estimated at %s",
+            task.task_id,
+            self.service.name,
+            name,
+            len(task.keys),
+            task.n_shots,
+            "an unknown price" if task.cost_usd is None else dollars(task.cost_usd),
+        )
         self._watch(self.journal.created(task, name))
         self._creating = None
         salt, check = self.journal.account()
@@ -307,6 +324,7 @@ class TaskRunner:
         now = self.now()
         waited.next_poll = now + max(self.poll_s, min(LONGEST_POLL_S, POLL_SHARE * (now - waited.since)))
         waited.what = f"{state.status} {state.queue_position}".strip()
+        logger.debug("task %d, %s: %s, after %.0f s", task.task_id, task.name, waited.what, now - waited.since)
         if state.status == "COMPLETED":
             self._collect(waited, state)
         elif state.status in ("FAILED", "CANCELLED"):
@@ -329,6 +347,7 @@ class TaskRunner:
             # the service may be done before its storage is
             if waited.missing_since is None:
                 waited.missing_since = self.now()
+            logger.info("task %d is COMPLETED, its result not readable yet: %s", task.task_id, error)
             if self.now() - waited.missing_since >= self.options.result_patience_s:
                 self._drop(task)
                 reason = f"{task.name} on {self.service.name} is COMPLETED, but its result cannot be read: {error}"
@@ -347,6 +366,7 @@ class TaskRunner:
             suspect=suspect,
         )
         self._drop(task)
+        logger.info("task %d completed after %.0f s", task.task_id, self.now() - waited.since)
         if suspect:
             self._cancel_open()
             raise CanaryError(
@@ -385,6 +405,8 @@ class TaskRunner:
                 again.append(wanted[key])
             else:
                 self._failures[key] = reason
+        if again:
+            logger.info("%s; trying %d circuits again", reason, len(again))
         self._waiting.extend(pack(again, self.program_sets, self._canary_in_sets, self.spelled))
 
     # ---- how it ends

@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,6 +22,8 @@ from sqdr.plugins import load_plugin
 from sqdr.specification import CodingSpec
 
 __all__ = ["REFERENCE", "verify_encoders"]
+
+logger = logging.getLogger(__name__)
 
 # The encoder that runs everywhere, which the others are compared with; it is compared with SLAYER itself.
 REFERENCE, TRAINED = "integer", "slayer"
@@ -61,6 +64,7 @@ def verify_encoders(
         golden_spikes = encode_images(golden.images, coding)
         on_golden, rows = [], []
         for name in (name for name in backends if name in names):
+            logger.info("the golden samples through encoder %s", name)
             comparison = SpikeComparison(TRAINED_MODEL, name)
             trains, seconds = _timed(backends[name].spike_trains, golden_spikes)
             comparison.add(golden.spike_trains, trains, seconds)
@@ -69,6 +73,7 @@ def verify_encoders(
         counts: list[NDArray[np.int64]] = []
         comparisons = _pairs(backends, names)
         for start in range(0, len(images), PIECE):
+            logger.debug("images from %d of %d through %s", start, len(images), ", ".join(backends))
             spikes = encode_images(images[start : start + PIECE], coding)
             found = {name: _timed(backend.spike_trains, spikes) for name, backend in backends.items()}
             for comparison in comparisons:

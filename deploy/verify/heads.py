@@ -1,5 +1,6 @@
 """Every head against the state vector, exact ones to rounding and sampled ones to their confidence interval."""
 
+import logging
 import time
 from collections.abc import Sequence
 
@@ -17,6 +18,8 @@ from sqdr.head import counts_to_angles
 from sqdr.specification import MAX_STATEVECTOR_QUBITS
 
 __all__ = ["DEFAULT_HEADS", "check_devices", "verify_heads"]
+
+logger = logging.getLogger(__name__)
 
 REFERENCE = "local:sv"
 TRAINED_MODEL = "trained model"
@@ -58,6 +61,7 @@ def verify_heads(
         expected = head.expectations(angles)
     rows: list[VerifyRow] = []
     for name in devices:
+        logger.info("comparing device %s with %s", name, REFERENCE)
         if not is_asked and name != REFERENCE and spec.head.n_qubits > MAX_SLOW_QUBITS:
             skipped.append(f"device '{name}': {spec.head.n_qubits} qubits take it long; ask for it by name")
             continue

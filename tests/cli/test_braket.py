@@ -291,3 +291,27 @@ def test_retired_device_and_closed_window_are_said_before_anything_is_submitted(
     assert sqdr(*paid("--overwrite"))[0] == 0  # answered from the journal
     code, _, err = sqdr(*paid("--overwrite", shots=201))
     assert (code, "is RETIRED. Nothing was submitted; choose another device." in err) == (2, True)
+
+
+def test_verbose_says_what_was_submitted_polled_and_tried_again_without_secrets(
+    sqdr: Sqdr, fake_braket: FakeBraket
+) -> None:
+    fake_braket.faults.add("error", "GetQuantumTask", times=4)
+    # the service's own words hold what must not be shown; the fixture searches for it
+    reason = f"cold: arn:aws:iam::{PLANTED[3]}:user/x, key {PLANTED[0]}"
+    fake_braket.outcomes = [("FAILED", reason), ("COMPLETED", "")]
+    code, out, err = sqdr("-vv", *paid("--json"))
+    assert code == 0
+    assert json.loads(out)["n_samples"] == 6
+    for said in (
+        "6 circuits, of which the journal answers 0",
+        "task 1 submitted to braket:qpu/iqm/Garnet as quantum-task/",
+        "7 circuits, 1400 shots, estimated at $2.33",
+        "DEBUG sqdr.deploy.braket.journal: journal: task 1 is to be submitted",
+        "ended FAILED: cold: [hidden]",
+        "trying 6 circuits again",
+        "trying again in ",
+        "DEBUG sqdr.deploy.braket.runner: task 2, quantum-task/",
+        "task 2 completed after",
+    ):
+        assert said in err, err

@@ -1,6 +1,7 @@
 """The encoder's end of a worker process: requests with a deadline, and an end that leaves nothing."""
 
 import contextlib
+import logging
 import os
 import selectors
 import signal
@@ -23,6 +24,8 @@ from sqdr.errors import (
 )
 
 __all__ = ["Supervisor"]
+
+logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 18
 _MAX_STDERR_BYTES = 1 << 16
@@ -76,6 +79,7 @@ class Supervisor:
                 "Set SQDR_LAVA_PYTHON to a Python 3.10 with `sqdr[lava]`."
             ) from error
         self.pid = self._process.pid
+        logger.info("Lava worker %d started: %s", self.pid, command[0])
         self._finalizer = weakref.finalize(self, _end, self._process, self.tag, self.folder, os.getpid())
         for pipe in self._pipes():
             os.set_blocking(pipe.fileno(), False)
@@ -137,6 +141,7 @@ class Supervisor:
         if self._finalizer.alive:
             _end(self._process, self.tag, self.folder, os.getpid())
             self._finalizer.detach()
+            logger.info("Lava worker %d ended with code %s", self.pid, self._process.returncode)
 
     def _has_ended(self) -> bool:
         """Without reaping it: its process group keeps its number until everything in it is ended."""

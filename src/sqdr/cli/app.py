@@ -9,11 +9,12 @@ import typer
 
 from sqdr.cli import bench, cost, demo, doctor, error_budget, export, fit, hw, init, plan, run, train, verify
 from sqdr.cli.console import JsonOption, emit_json, errors
+from sqdr.cli.verbosity import Commands, VerboseOption, set_verbosity
 from sqdr.errors import SqdrError
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(
+app = Commands(
     name="sqdr",
     no_args_is_help=True,
     add_completion=True,
@@ -33,6 +34,7 @@ USAGE_ERROR = typer.BadParameter.__mro__[1]
 def root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.", envvar="SQDR_DEBUG")] = False,
+    verbose: VerboseOption = 0,
 ) -> None:
     """Options before the command."""
     if version:
@@ -40,6 +42,7 @@ def root(
 
         sys.stdout.write(f"sqdr {__version__}\n")
         raise typer.Exit
+    set_verbosity(verbose)
     if debug:
         os.environ["SQDR_DEBUG"] = "1"
 

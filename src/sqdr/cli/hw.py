@@ -9,13 +9,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from sqdr.cli.console import JsonOption, emit_json, output
+from sqdr.cli.verbosity import Commands
 
 if TYPE_CHECKING:
     from sqdr.hw_configs import HardwareConfig
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Hardware files: what each device holds, with the source of every figure.")
+app = Commands(no_args_is_help=True, help="Hardware files: what each device holds, with the source of every figure.")
 FIGURE = {"value", "source", "as_of"}
 
 

@@ -54,6 +54,7 @@ class OnInterrupt(str, Enum):
 
 # What a run that is taken up again may be told; all else is as it was.
 RESUMABLE = {
+    "verbose",
     "resume",
     "json_output",
     "budget",

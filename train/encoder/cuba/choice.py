@@ -11,6 +11,8 @@ from sqdr.train.encoder.cuba.path import CubaPath
 
 __all__ = ["check_choice", "path_for"]
 
+logger = logging.getLogger(__name__)
+
 
 def check_choice(choice: CubaChoice) -> None:
     """Refuse what this installation cannot do.
@@ -46,6 +48,6 @@ def _on_gpu() -> CubaPath:
     # whatever Triton, the driver and the C compiler that Triton calls may raise
     except Exception as error:
         problem = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        logging.getLogger("sqdr").warning("the encoder runs without Triton, which is slower: %s", problem)
+        logger.warning("the encoder runs without Triton, which is slower: %s", problem)
         return EagerPath()
     return TritonPath()

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from sqdr.cli.bench.harness import BenchRow, machine, one_core
 from sqdr.cli.console import JsonOption, emit_json, errors, output, progress_bar, wants_progress
+from sqdr.cli.verbosity import Commands
 from sqdr.errors import NotEqualError
 from sqdr.storage import write_atomically
 
@@ -18,7 +19,7 @@ __all__ = ["app"]
 RepeatsOption = Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)]
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")]
 
-app = typer.Typer(no_args_is_help=True, help="Measure sqdr beside real peers: ratios in one run, on one core.")
+app = Commands(no_args_is_help=True, help="Measure sqdr beside real peers: ratios in one run, on one core.")
 
 
 @app.callback()
