@@ -8,6 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from sqdr.cli import bench, cost, demo, doctor, error_budget, export, fit, hw, init, plan, run, train, verify
+from sqdr.cli.completion import completing
 from sqdr.cli.console import JsonOption, emit_json, errors
 from sqdr.cli.verbosity import Commands, VerboseOption, set_verbosity
 from sqdr.errors import SqdrError
@@ -70,7 +71,8 @@ def _doctor(json_output: JsonOption = False) -> None:
 def main() -> None:
     """Run the command line; every error, of usage too, ends in one line and its exit code."""
     try:
-        code = app(prog_name=app.info.name, standalone_mode=False)
+        with completing():
+            code = app(prog_name=app.info.name, standalone_mode=False)
     except SqdrError as error:
         _fail(error, str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):

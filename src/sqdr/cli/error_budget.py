@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from sqdr.cli.completion import device_names, image_names
 from sqdr.cli.console import DataRootOption, JsonOption, emit_json, output
 
 if TYPE_CHECKING:
@@ -20,11 +21,20 @@ def error_budget(
     bundle: Annotated[Path, typer.Argument(help="A bundle folder or .sqdr file.")],
     shots: Annotated[int, typer.Option(help="Per image.")],
     device: Annotated[
-        str | None, typer.Option(help="A hardware file with noise (local_dm), or a QPU's, whose fidelities are taken.")
+        str | None,
+        typer.Option(
+            help="A hardware file with noise (local_dm), or a QPU's, whose fidelities are taken.",
+            autocompletion=device_names,
+        ),
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option("--input", "-i", help="Images, such as digits:test; by default the bundle's validation samples."),
+        typer.Option(
+            "--input",
+            "-i",
+            help="Images, such as digits:test; by default the bundle's validation samples.",
+            autocompletion=image_names,
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first images.")] = None,
     keep: Annotated[float, typer.Option(help="Share of classes to keep, for which the shots are sought.")] = 0.99,

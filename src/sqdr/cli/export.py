@@ -7,6 +7,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from sqdr.cli.completion import hardware_names, stage_names
 from sqdr.cli.console import (
     DataRootOption,
     JsonOption,
@@ -28,11 +29,17 @@ def export(
     run: Annotated[Path, typer.Argument(help="A finished run folder.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The bundle: a folder, or a file ending in .sqdr.")],
     hardware: Annotated[
-        str, typer.Option(help="Name or path of the hardware file whose limits hold for the encoder.")
+        str,
+        typer.Option(
+            help="Name or path of the hardware file whose limits hold for the encoder.", autocompletion=hardware_names
+        ),
     ] = "loihi2_sim",
     against: Annotated[
         list[str] | None,
-        typer.Option(help="Verify with this stage only; may be repeated. Default: all that are installed."),
+        typer.Option(
+            help="Verify with this stage only; may be repeated. Default: all that are installed.",
+            autocompletion=stage_names,
+        ),
     ] = None,
     data_root: DataRootOption = None,
     overwrite: OverwriteOption = False,

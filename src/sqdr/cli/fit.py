@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from sqdr.cli.completion import hardware_names, image_names
 from sqdr.cli.console import (
     DataRootOption,
     JsonOption,
@@ -33,12 +34,20 @@ UNKNOWN = "unknown"
 def fit(
     bundle: Annotated[Path, typer.Argument(help="A bundle folder or .sqdr file.")],
     hw: Annotated[
-        list[str], typer.Option("--hw", help="A hardware file, a chip's or a quantum device's; as often as you like.")
+        list[str],
+        typer.Option(
+            "--hw",
+            help="A hardware file, a chip's or a quantum device's; as often as you like.",
+            autocompletion=hardware_names,
+        ),
     ],
     source: Annotated[
         str | None,
         typer.Option(
-            "--input", "-i", help="Images to measure on, such as digits:test; by default what the bundle holds."
+            "--input",
+            "-i",
+            help="Images to measure on, such as digits:test; by default what the bundle holds.",
+            autocompletion=image_names,
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first images of --input. Default: 256.")] = None,

@@ -8,6 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from sqdr.cli.completion import hardware_names
 from sqdr.cli.console import JsonOption, emit_json, output
 from sqdr.cli.verbosity import Commands
 
@@ -51,7 +52,9 @@ def list_files(json_output: JsonOption = False) -> None:
 
 @app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(help="A name of `sqdr hw list`, or a path ending in .yaml.")],
+    name: Annotated[
+        str, typer.Argument(help="A name of `sqdr hw list`, or a path ending in .yaml.", autocompletion=hardware_names)
+    ],
     json_output: JsonOption = False,
 ) -> None:
     """Show every figure of one hardware file, with the place and the month it was read.

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sqdr.cli.completion import data_names, preset_names
 from sqdr.cli.console import JsonOption, emit_json, output
 from sqdr.errors import StorageError
 
@@ -14,12 +15,13 @@ __all__ = ["init"]
 def init(
     data: Annotated[
         str,
-        typer.Option(help="A data set, or <data set>:<its folder> such as folder:photos."),
+        typer.Option(help="A data set, or <data set>:<its folder> such as folder:photos.", autocompletion=data_names),
     ] = "digits",
     preset: Annotated[
         str,
         typer.Option(
-            help="Of the encoder: tiny, small or base; digits_tiny, digits_small or digits_base for images of 8x8."
+            help="Of the encoder: tiny, small or base; digits_tiny, digits_small or digits_base for images of 8x8.",
+            autocompletion=preset_names,
         ),
     ] = "small",
     out: Annotated[

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sqdr.cli.completion import device_names, image_names
 from sqdr.cli.console import DataRootOption, JsonOption, emit_json, output, table_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ BudgetOption = Annotated[
 
 def plan(
     bundle: Annotated[Path, typer.Argument(help="A bundle folder or .sqdr file.")],
-    device: Annotated[str, typer.Option(help="As of `sqdr run`: a hardware file, an ARN, local:sv, ...")],
+    device: Annotated[
+        str, typer.Option(help="As of `sqdr run`: a hardware file, an ARN, local:sv, ...", autocompletion=device_names)
+    ],
     shots: Annotated[int, typer.Option(help="Per image; 0 for exact, on a simulator.")],
     images: Annotated[int, typer.Option(help="How many images, a circuit each.")],
     budget: BudgetOption = None,
@@ -30,6 +33,7 @@ def plan(
             "--input",
             "-i",
             help="Images to measure accuracy against shots on, such as digits:test; by default the bundle's own.",
+            autocompletion=image_names,
         ),
     ] = None,
     canary: Annotated[

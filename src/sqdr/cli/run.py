@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sqdr.cli.completion import device_names, encoder_names, image_names
 from sqdr.cli.console import (
     DataRootOption,
     JsonOption,
@@ -72,19 +73,27 @@ def run(
     bundle: Annotated[Path | None, typer.Argument(help="A bundle folder or .sqdr file.")] = None,
     source: Annotated[
         str | None,
-        typer.Option("--input", "-i", help="<data set>:<part> such as digits:test, a folder, or an .npy."),
+        typer.Option(
+            "--input",
+            "-i",
+            help="<data set>:<part> such as digits:test, a folder, or an .npy.",
+            autocompletion=image_names,
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results.")] = None,
     resume: Annotated[
         Path | None,
         typer.Option(help="Take up the run of this --out folder again: nothing that was paid for is paid again."),
     ] = None,
-    encoder: Annotated[str, typer.Option(help="lava, integer, onnx or slayer; all give the same spikes.")] = "lava",
+    encoder: Annotated[
+        str, typer.Option(help="lava, integer, onnx or slayer; all give the same spikes.", autocompletion=encoder_names)
+    ] = "lava",
     device: Annotated[
         str,
         typer.Option(
             help="local:sv, local:braket-sv, local:braket-dm, pennylane:<name>, an ARN, or a hardware file such as "
-            "braket_local_dm (which brings its noise model)."
+            "braket_local_dm (which brings its noise model).",
+            autocompletion=device_names,
         ),
     ] = "local:braket-sv",
     shots: Annotated[

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sqdr.cli.completion import config_names
 from sqdr.cli.console import DataRootOption, JsonOption, OverwriteOption, emit_json, output, table_of, wants_progress
 from sqdr.errors import ConfigError
 
@@ -13,7 +14,10 @@ __all__ = ["train"]
 
 def train(
     config: Annotated[
-        str | None, typer.Option("--config", "-c", help="A YAML file, or a packaged name such as digits_small.")
+        str | None,
+        typer.Option(
+            "--config", "-c", help="A YAML file, or a packaged name such as digits_small.", autocompletion=config_names
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The run folder to make.")] = None,
     resume: Annotated[Path | None, typer.Option("--resume", help="Continue this unfinished run instead.")] = None,

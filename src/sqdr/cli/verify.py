@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from sqdr.cli.completion import image_names, stage_names
 from sqdr.cli.console import (
     DataRootOption,
     JsonOption,
@@ -51,7 +52,8 @@ def verify(
     against: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only this encoder, device or classifier.onnx; may be repeated. Default: all that are installed."
+            help="Only this encoder, device or classifier.onnx; may be repeated. Default: all that are installed.",
+            autocompletion=stage_names,
         ),
     ] = None,
     shots: Annotated[
@@ -60,7 +62,9 @@ def verify(
     seed: Annotated[int, typer.Option(help="Of the shots.", min=0)] = 0,
     source: Annotated[
         str | None,
-        typer.Option("--input", "-i", help="Images. Default: the test part of the bundle's data."),
+        typer.Option(
+            "--input", "-i", help="Images. Default: the test part of the bundle's data.", autocompletion=image_names
+        ),
     ] = None,
     lava_graph: LavaGraphOption = LavaGraphName.STOCK,
     data_root: DataRootOption = None,
