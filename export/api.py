@@ -1,5 +1,6 @@
 """Export a finished training run as a bundle."""
 
+import itertools
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
@@ -50,7 +51,11 @@ __all__ = ["export"]
 
 logger = logging.getLogger(__name__)
 
+Progress = Callable[[int, int, str], None]
+
 ZIP_SUFFIX = ".sqdr"
+# As `_stages` counts them: reading, encoder, ranges, circuit, three formats, verification.
+N_STAGES = 8
 # Training images that every layer's range is measured on.
 N_CALIBRATION = 512
 # Test images that every stage is compared on, besides the golden samples.
@@ -65,6 +70,7 @@ def export(
     data_root: str | Path | None = None,
     hardware: str | Path = DEFAULT_HARDWARE,
     against: Sequence[str] | None = None,
+    progress: Progress | None = None,
 ) -> Manifest:
     """Write the best model of a finished run as a bundle and verify it before it is put in place.
 
@@ -76,6 +82,7 @@ def export(
         hardware: name or path of the hardware file whose limits hold for the encoder.
         against: the stages to verify it with, see `sqdr.deploy.verify.verify_bundle`; by default all
             that are installed.
+        progress: told the stage, of how many, and what it does.
 
     Returns:
         The bundle's manifest.
@@ -85,6 +92,8 @@ def export(
         NotEqualError: a stage of the bundle does not compute what the trained model does.
         StorageError: ``bundle`` is in the way or cannot be written.
     """
+    tell = _stages(progress)
+    tell("reading the run")
     folder, target = RunFolder(Path(run)), Path(bundle)
     chip = load_hardware(hardware)
     if not isinstance(chip, Loihi2):
@@ -95,7 +104,7 @@ def export(
     data = load_data(config.with_data_root(data_root))
     if target.suffix != ZIP_SUFFIX:
         with staged_directory(target, is_ours=is_bundle, overwrite=overwrite) as stage:
-            return _write(stage, model, summary, data, chip, against)
+            return _write(stage, model, summary, data, chip, against, tell)
     if target.exists() and not overwrite:
         raise StorageError(f"{target} exists already. Choose another --out, or add --overwrite.")
     if target.exists() and not is_bundle(target):
@@ -105,10 +114,22 @@ def export(
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as name:
             stage = Path(name) / "bundle"
             stage.mkdir()
-            manifest = _write(stage, model, summary, data, chip, against)
+            manifest = _write(stage, model, summary, data, chip, against, tell)
             write_zip(stage, Path(name) / target.name)
             (Path(name) / target.name).replace(target)
     return manifest
+
+
+def _stages(progress: Progress | None) -> Callable[[str], None]:
+    """Return what is called at the start of each stage."""
+    done = itertools.count()
+
+    def tell(what: str) -> None:
+        logger.info("%s", what)
+        if progress is not None:
+            progress(next(done), N_STAGES, what)
+
+    return tell
 
 
 def _write(
@@ -118,19 +139,20 @@ def _write(
     data: DataSplits,
     chip: Loihi2,
     against: Sequence[str] | None,
+    tell: Callable[[str], None],
 ) -> Manifest:
     spec, coding = model.spec, model.spec.coding
     parameters = model.head.parameters_for_deployment()
-    logger.info("writing the encoder, and checking it against the rules of %s", chip.name)
+    tell(f"writing the encoder, and checking it against the rules of {chip.name}")
     write_netx(model.encoder, coding.max_payload, stage / "encoder.net")
     layers = read_network(stage / "encoder.net")
     shapes = tuple(spec.encoder.shapes)
     check_rules(Network(layers, payloads=largest_payloads(coding), shapes=shapes, hardware=chip))
     encoder = _integer_encoder(layers, spec)
-    logger.info("measuring the layers' ranges on %d training images", min(N_CALIBRATION, len(data.train)))
+    tell(f"measuring the layers' ranges on {min(N_CALIBRATION, len(data.train))} training images")
     calibration = calibrate(encoder, encode_images(data.train[:N_CALIBRATION].images, coding), chip.state_bits.value)
     notes = check_calibration(calibration)
-    logger.info("writing the circuit, the head and the golden samples")
+    tell("writing the circuit, the head and the golden samples")
     (stage / "circuit.qasm").write_text(circuit_text(parameters, spec.head), encoding="ascii")
     parameters.save(stage / "head.safetensors")
     make_golden(model, parameters, data.test).save(stage / "golden.npz")
@@ -148,10 +170,11 @@ def _write(
         files={name: sha256_of(stage / name) for name in BUNDLE_FILES},
         calibration=calibration,
     )
-    notes += _write_optional(stage, layers, parameters, manifest)
+    notes += _write_optional(stage, layers, parameters, manifest, tell)
     files = {name: sha256_of(stage / name) for name in (*BUNDLE_FILES, *OPTIONAL_FILES) if (stage / name).is_file()}
     manifest = manifest.model_copy(update={"files": files, "notes": notes})
     (stage / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+    tell("reading the bundle back and verifying it")
     not_verified = _check_read_back(stage, data.test, against)
     manifest = manifest.model_copy(update={"notes": (*notes, *not_verified)})
     (stage / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
@@ -168,7 +191,11 @@ def _integer_encoder(layers: list[NetxLayer], spec: ModelSpec) -> IntegerEncoder
 
 
 def _write_optional(
-    stage: Path, layers: list[NetxLayer], parameters: HeadParameters, manifest: Manifest
+    stage: Path,
+    layers: list[NetxLayer],
+    parameters: HeadParameters,
+    manifest: Manifest,
+    tell: Callable[[str], None],
 ) -> tuple[str, ...]:
     """Write the formats that need packages of their own; return a note for each that could not be written."""
     spec = manifest.model
@@ -183,7 +210,7 @@ def _write_optional(
     notes = []
     for name, write in writers.items():
         try:
-            logger.info("writing %s", name)
+            tell(f"writing {name}")
             write(stage / name)
         except (MissingDependencyError, ExportError) as error:
             notes.append(f"{name} was not written: {error}")
@@ -192,7 +219,6 @@ def _write_optional(
 
 def _check_read_back(stage: Path, images: Images, against: Sequence[str] | None) -> tuple[str, ...]:
     """Open what was written and verify it from the files alone; return a note for each stage that is not here."""
-    logger.info("reading the bundle back and verifying it")
     with Bundle.open(stage) as bundle:
         spec, golden = bundle.manifest.model, bundle.golden()
         parameters = bundle.head_parameters()

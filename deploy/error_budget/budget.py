@@ -1,6 +1,7 @@
 """Put an error budget together: spikes, shots, noise, and shots with noise."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ def error_budget(
     share_kept: float = 0.99,
     data_root: Path | None = None,
     seed: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> ErrorBudget:
     """Return how many images change class by spikes, shots and noise, each alone and together.
 
@@ -81,6 +83,7 @@ def error_budget(
         share_kept: of the classes, for which the shots are sought.
         data_root: where data sets are.
         seed: of drawn runs.
+        progress: told the stage, of how many, and what it does.
 
     Raises:
         ConfigError: a number is out of range, or the device has no noise.
@@ -93,6 +96,8 @@ def error_budget(
     if not 0 < share_kept < 1:
         raise ConfigError(f"the share to keep must be between 0 and 1, got {share_kept!r}. Pass for example 0.99.")
     noise = None if device is None else device_noise(load_hardware(device))
+    tell, n_stages = progress or (lambda done, total, what: None), 2 if noise is None else 4
+    tell(0, n_stages, "encoding")
     with Bundle.open(bundle) as opened, IntegerEncoder.from_bundle(opened, check_golden=False) as encoder:
         model, parameters = opened.manifest.model, opened.head_parameters()
         samples = read_samples(opened, encoder, source, limit, data_root)
@@ -114,15 +119,19 @@ def error_budget(
         rows.append(row)
         needed.extend(found)
 
+    tell(1, n_stages, SHOTS)
     add(SHOTS, None)
     if noise is not None:
+        tell(2, n_stages, NOISE)
         try:
             n_changed = images.n_changed(_head(images, noise.model, None, None))
             rows.append(_certain(NOISE, len(angles), n_changed, "exact expectations of the noisy circuit"))
         except DeviceError as error:
             notes.append(f"{NOISE}: not worked out. {error}")
+        tell(3, n_stages, BOTH)
         add(BOTH, noise.model)
         notes.append("the noise is that of the circuit as written: SWAPs that a compiler adds are not in it")
+    tell(n_stages, n_stages, "done")
     return ErrorBudget(
         bundle=str(bundle),
         device=device,

@@ -64,7 +64,10 @@ app.add_typer(hw.app, name="hw")
 
 @app.command("doctor")
 def _doctor(json_output: JsonOption = False) -> None:
-    """Say what is installed, what is missing and what it would enable."""
+    """Say what is installed, what is missing and what it would enable.
+
+    Example: sqdr doctor --json
+    """
     doctor.doctor(json_output)
 
 

@@ -29,6 +29,8 @@ def demo(
     """Train on scikit-learn's digits, export, verify, and run split inference: Lava and Braket.
 
     A folder of an earlier demo is replaced.
+
+    Example: sqdr demo --out out/demo
     """
     from sqdr.deploy.run import run_bundle
     from sqdr.deploy.verify import verify_bundle
@@ -52,9 +54,17 @@ def demo(
                 out / "bundle", "digits:test", out / name, encoder="lava", shots=shots, seed=0, progress=progress
             )
 
+    def write() -> None:
+        with progress_bar("exporting", shown) as progress:
+            export(out / "run", out / "bundle", progress=progress)
+
+    def verify() -> Any:
+        with progress_bar("verifying", shown) as progress:
+            return verify_bundle(out / "bundle", n_samples=N_VERIFIED, source="digits:test", progress=progress)
+
     trained = stage("train", lambda: train(CONFIG, out / "run", progress=shown, device="cpu", n_threads=1)).summary
-    stage("export", lambda: export(out / "run", out / "bundle"))
-    report = stage("verify", lambda: verify_bundle(out / "bundle", n_samples=N_VERIFIED, source="digits:test"))
+    stage("export", write)
+    report = stage("verify", verify)
     exact = stage("run exact", lambda: infer("exact", 0))
     sampled = stage(f"run {SHOTS} shots", lambda: infer("sampled", SHOTS))
     spikes = [row for row in report.rows if row.what == "spikes"]

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sqdr.cli.completion import device_names, image_names
-from sqdr.cli.console import DataRootOption, JsonOption, emit_json, output
+from sqdr.cli.console import DataRootOption, JsonOption, emit_json, output, progress_bar, wants_progress
 
 if TYPE_CHECKING:
     from sqdr.deploy.error_budget import ErrorBudget
@@ -48,16 +48,18 @@ def error_budget(
     """
     from sqdr.deploy.error_budget import error_budget as budget_of
 
-    found = budget_of(
-        bundle,
-        shots=shots,
-        device=device,
-        source=source,
-        limit=limit,
-        share_kept=keep,
-        data_root=data_root,
-        seed=seed,
-    )
+    with progress_bar("measuring", wants_progress(json_output)) as progress:
+        found = budget_of(
+            bundle,
+            shots=shots,
+            device=device,
+            source=source,
+            limit=limit,
+            share_kept=keep,
+            data_root=data_root,
+            seed=seed,
+            progress=progress,
+        )
     if json_output:
         emit_json(found.model_dump(mode="json"))
         return

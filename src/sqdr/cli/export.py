@@ -15,6 +15,7 @@ from sqdr.cli.console import (
     emit_json,
     errors,
     output,
+    progress_bar,
     table_of,
     wants_progress,
 )
@@ -51,11 +52,16 @@ def export(
     """
     from sqdr.export.api import export as export_run
 
-    if wants_progress(json_output):
-        errors().print("exporting, then verifying with every stage that is installed ...", style="dim")
-    manifest = export_run(
-        run, out, overwrite=overwrite, data_root=data_root, hardware=hardware, against=against or None
-    )
+    with progress_bar("exporting", wants_progress(json_output)) as progress:
+        manifest = export_run(
+            run,
+            out,
+            overwrite=overwrite,
+            data_root=data_root,
+            hardware=hardware,
+            against=against or None,
+            progress=progress,
+        )
     if json_output:
         emit_json({"bundle": str(out)} | manifest.model_dump(mode="json"))
         return

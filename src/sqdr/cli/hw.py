@@ -23,7 +23,10 @@ FIGURE = {"value", "source", "as_of"}
 
 @app.command("list")
 def list_files(json_output: JsonOption = False) -> None:
-    """List every hardware file that a name reaches. One of your own in the working folder wins by name."""
+    """List every hardware file that a name reaches. One of your own in the working folder wins by name.
+
+    Example: sqdr hw list
+    """
     from sqdr.hw_configs.catalogue import catalogue
 
     rows = [
@@ -83,6 +86,8 @@ def schema() -> None:
 
     Keep it in a file and begin your own with `# yaml-language-server: $schema=<that file>`: an editor then checks
     keys, types and ranges while you write.
+
+    Example: sqdr hw schema > sqdr-hardware.json
     """
     from sqdr.hw_configs.json_schema import packaged_schema
 

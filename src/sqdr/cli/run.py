@@ -185,7 +185,7 @@ def run(
 
     Example: sqdr run digits.sqdr --input digits:test --shots 1000 --out out/run
 
-    Broken off: sqdr run --resume out/run
+    Example: sqdr run --resume out/run
     """
     from sqdr.deploy.run import resume_run, run_bundle
 

@@ -32,6 +32,8 @@ def train(
     """Train encoder and circuit jointly.
 
     Example: sqdr train --config digits_small --out runs/digits
+
+    Example: sqdr train --resume runs/digits
     """
     from sqdr.train.api import train as train_model
     from sqdr.train.loop import resume_training

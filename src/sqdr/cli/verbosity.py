@@ -7,6 +7,7 @@ name and after it.
 import functools
 import inspect
 import logging
+import re
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -60,17 +61,26 @@ def set_verbosity(count: int) -> None:
 
 
 class Commands(typer.Typer):
-    """A group of commands, each of which takes ``-v``."""
+    """A group of commands, each of which takes ``-v``, and whose help ends with its docstring's examples."""
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
         """Return the decorator of a command, as `typer.Typer.command` does."""
-        decorate = super().command(name, **options)
 
         def add(function: Callable[..., Any]) -> Callable[..., Any]:
+            text, examples = _parted(inspect.getdoc(function) or "")
+            # \b keeps help from wrapping a line that is there to be copied
+            shown = {"epilog": "\b\n" + "\n".join(examples)} if examples else {}
+            decorate = super(Commands, self).command(name, **{"help": text, **shown, **options})
             decorate(_verbose(function))
             return function
 
         return add
+
+
+def _parted(text: str) -> tuple[str, list[str]]:
+    """Return a docstring without its lines of examples, and those."""
+    examples = re.findall(r"^Example: .+", text, re.MULTILINE)
+    return re.sub(r"\n*^Example: .+", "", text, flags=re.MULTILINE).strip(), examples
 
 
 def _verbose(function: Callable[..., None]) -> Callable[..., None]:

@@ -73,6 +73,8 @@ def verify(
     """Prove that every stage that is installed here equals the one before it.
 
     Example: sqdr verify digits.sqdr --samples 200
+
+    Example: sqdr verify digits.sqdr --against integer --against local:braket-sv
     """
     from sqdr.deploy.verify import verify_bundle
 
