@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from sqdr.cli.bench import noisy_head
+from sqdr.cli.bench import joint, noisy_head
 from sqdr.cli.bench.growth import Sweep, bench_growth, draw_growth
 from sqdr.cli.bench.harness import BenchRow, Timing, machine, one_core, time_in_turn
 from sqdr.cli.bench.head import OWN_CONES, HeadCircuit, bench_head
 from sqdr.cli.bench.head_peers import PEERS
+from sqdr.cli.bench.joint import PEER_HEADS, bench_joint
 from sqdr.cli.bench.load import bench_load
 from sqdr.cli.bench.local_braket import bench_local_braket
 from sqdr.cli.bench.startup import bench_startup
@@ -109,6 +110,31 @@ def test_training_rows_are_measured_with_equal_spikes(tmp_path: Path) -> None:
     assert {row["peer"] for row in result["rows"]} == {"stock SLAYER", "SpikingJelly"} or any(
         "SpikingJelly" in reason for reason in result["skipped"]
     )
+
+
+def test_joint_rows_compare_sums_and_circuit_first() -> None:
+    pytest.importorskip("lava.lib.dl", reason="needs the train extra")
+    skipped: list[str] = []
+    rows = bench_joint(1, skipped, lambda done, total: None, presets=("tiny",))
+    assert len(rows) + len(skipped) >= len(PEER_HEADS) or any("SpikingJelly" in reason for reason in skipped)
+    for row in rows:
+        assert row.peer.startswith("SpikingJelly + ")
+        # 14x14x2, 7x7x4 and 3x3x4 conv sums and 9 dense ones, 8 steps, 64 images; then <Z>, angles and weights
+        n_sums = 64 * 8 * (14 * 14 * 2 + 7 * 7 * 4 + 3 * 3 * 4 + 9)
+        assert (row.n_different, row.n_compared) == (0, n_sums + 64 * 9 + 64 * 27 + 2 * 27)
+
+
+def test_joint_says_how_many_values_of_a_wrong_circuit_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lava.lib.dl", reason="needs the train extra")
+    pytest.importorskip("spikingjelly", reason="needs the bench extra")
+
+    def shifted(n_qubits: int, n_blocks: int, entangler: Any) -> Any:
+        return lambda angles, weights: angles.sum(-1) + 0 * weights.sum()
+
+    monkeypatch.setitem(PEERS, "TorchQuantum", shifted)
+    monkeypatch.setattr(joint, "PEER_HEADS", ("TorchQuantum",))
+    (row,) = bench_joint(1, [], lambda done, total: None, presets=("tiny",))
+    assert row.n_different > 64
 
 
 def test_wrong_bundle_ends_in_one_line(tmp_path: Path) -> None:

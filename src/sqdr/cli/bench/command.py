@@ -89,6 +89,25 @@ def training(
 
 
 @app.command()
+def joint(
+    repeats: RepeatsOption = 5,
+    out: OutOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """A joint training step against SpikingJelly with other simulators: processor milliseconds per step.
+
+    Example: sqdr bench joint
+    """
+    skipped: list[str] = []
+    with one_core(), progress_bar("measuring", wants_progress(json_output)) as progress:
+        from sqdr.cli.bench.joint import NOT_COMPARED, bench_joint
+
+        rows = bench_joint(repeats, skipped, progress)
+    options = {"repeats": repeats, "clock": "processor time", "not_compared": NOT_COMPARED}
+    _finish(rows, skipped, options, out, json_output)
+
+
+@app.command()
 def split(
     bundle: Annotated[Path, typer.Argument(help="A bundle folder or .sqdr file.")],
     images: Annotated[int, typer.Option(help="For ours; the stock side gets 8.", min=8)] = 256,
@@ -235,7 +254,7 @@ def _finish(
     if json_output:
         emit_json(result)
     else:
-        _show(rows, skipped, result["machine"])
+        _show(rows, skipped, result["machine"] | options)
     if any(row.n_different for row in rows):
         if not json_output:
             raise NotEqualError("two sides computed different values, see the table; their times mean nothing")
@@ -262,6 +281,8 @@ def _show(rows: list[BenchRow], skipped: list[str], about: dict[str, Any]) -> No
     output().print(table)
     for reason in skipped:
         output().print(f"not measured: {reason}", markup=False)
+    if "not_compared" in about:
+        output().print(f"not compared: {about['not_compared']}", markup=False)
 
 
 def _ms(value: float) -> str:

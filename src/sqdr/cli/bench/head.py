@@ -13,7 +13,7 @@ from sqdr.errors import MissingDependencyError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["CIRCUITS", "HeadCircuit", "bench_head"]
+__all__ = ["CIRCUITS", "HeadCircuit", "bench_head", "n_different", "value_and_gradients"]
 
 SUBJECT = "head"
 # float32: <Z> as the design promises it; gradients are sums over the batch of up to some tens.
@@ -95,8 +95,8 @@ def _rows(circuit: HeadCircuit, batch: int, repeats: int, skipped: list[str]) ->
     spec = HeadSpec(n_qubits=circuit.n_qubits, n_blocks=circuit.n_blocks, entangler=circuit.entangler)
     ours, run = choose_circuit(spec, "auto")
     inputs = _inputs(circuit, batch)
-    expected = _value_and_gradients(run, *inputs)
-    steps: dict[str, Callable[[], object]] = {ours: partial(_value_and_gradients, run, *inputs)}
+    expected = value_and_gradients(run, *inputs)
+    steps: dict[str, Callable[[], object]] = {ours: partial(value_and_gradients, run, *inputs)}
     differing: dict[str, int] = {}
     for name in circuit.peers:
         try:
@@ -105,8 +105,8 @@ def _rows(circuit: HeadCircuit, batch: int, repeats: int, skipped: list[str]) ->
             if str(error) not in skipped:
                 skipped.append(str(error))
             continue
-        differing[name] = _n_different(_value_and_gradients(peer, *inputs), expected)
-        steps[name] = partial(_value_and_gradients, peer, *inputs)
+        differing[name] = n_different(value_and_gradients(peer, *inputs), expected)
+        steps[name] = partial(value_and_gradients, peer, *inputs)
     times = time_in_turn({name: (step, batch) for name, step in steps.items()}, repeats, True, MIN_S)
     n_compared = sum(tensor.numel() for tensor in expected)
     return [
@@ -133,8 +133,8 @@ def _inputs(circuit: HeadCircuit, batch: int) -> "tuple[Tensor, Tensor]":
     return angles.requires_grad_(), weights.requires_grad_()
 
 
-def _value_and_gradients(circuit: Circuit, angles: "Tensor", weights: "Tensor") -> "tuple[Tensor, ...]":
-    """<Z>, and the gradients of a sum over it in which no two factors are alike."""
+def value_and_gradients(circuit: Circuit, angles: "Tensor", weights: "Tensor") -> "tuple[Tensor, ...]":
+    """Return <Z>, and the gradients of angles and weights of a sum over it in which no two factors are alike."""
     import torch
 
     z = circuit(angles, weights)
@@ -142,6 +142,7 @@ def _value_and_gradients(circuit: Circuit, angles: "Tensor", weights: "Tensor") 
     return (z.detach(), *torch.autograd.grad((factors * z).sum(), [angles, weights]))
 
 
-def _n_different(found: "tuple[Tensor, ...]", expected: "tuple[Tensor, ...]") -> int:
+def n_different(found: "tuple[Tensor, ...]", expected: "tuple[Tensor, ...]") -> int:
+    """Return how many values of two `value_and_gradients` are further apart than float32 explains."""
     tolerances = (Z_TOLERANCE, GRADIENT_TOLERANCE, GRADIENT_TOLERANCE)
     return sum(int(((a - b).abs() > limit).sum()) for a, b, limit in zip(found, expected, tolerances, strict=True))

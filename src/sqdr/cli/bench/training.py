@@ -1,12 +1,10 @@
 """Subject ``training``: a whole training step with our CUBA layers against stock SLAYER and SpikingJelly."""
 
-import contextlib
-import io
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sqdr.cli.bench.harness import BenchRow, time_in_turn
+from sqdr.cli.bench.spiking_peer import SPIKINGJELLY, spikingjelly_encoder
 from sqdr.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -27,7 +25,6 @@ N_CLASSES = 10
 N_QUBITS = 9
 RATE = 0.1
 STOCK = "stock SLAYER"
-SPIKINGJELLY = "SpikingJelly"
 
 
 def bench_training(repeats: int, skipped: list[str], progress: Callable[[int, int], None]) -> list[BenchRow]:
@@ -70,9 +67,11 @@ def _rows(name: str, repeats: int, skipped: list[str]) -> list[BenchRow]:
     for path, encoder in encoders.items():
         calls[path] = _step(encoder, torch.nn.Linear(N_QUBITS, N_CLASSES), spikes, labels)
         calls[f"{path}, joint"] = _step(encoder, ReuploadHead(quantum), spikes, labels)
-    with contextlib.suppress(MissingDependencyError):
-        peer, time_major = _spikingjelly(spec, skipped), spikes.movedim(-1, 0).contiguous()
+    try:
+        peer, time_major = spikingjelly_encoder(spec), spikes.movedim(-1, 0).contiguous()
         calls[SPIKINGJELLY] = _step(peer, torch.nn.Linear(N_QUBITS, N_CLASSES), time_major, labels, time_axis=0)
+    except MissingDependencyError as error:
+        skipped.append(str(error))
     trains = {path: _layer_spikes(encoder, spikes) for path, encoder in encoders.items()}
     times = time_in_turn({key: (call, 1) for key, call in calls.items()}, repeats)
     rows = []
@@ -130,38 +129,3 @@ def _step(encoder: "nn.Module", head: "nn.Module", x: "Tensor", labels: "Tensor"
         optimiser.step()
 
     return step
-
-
-def _spikingjelly(spec: "EncoderSpec", skipped: list[str]) -> "nn.Module":
-    from torch import nn
-
-    from sqdr.specification import ConvSpec
-
-    quiet = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from spikingjelly.activation_based import functional, layer, neuron, surrogate
-    except ImportError as error:
-        skipped.append(f"{SPIKINGJELLY}: pip install 'sqdr[bench]'")
-        raise MissingDependencyError(skipped[-1]) from error
-
-    modules: list[nn.Module] = []
-    shape: tuple[int, ...] = spec.input_shape
-    for made, out_shape in zip(spec.layers, spec.shapes, strict=True):
-        if isinstance(made, ConvSpec):
-            size = (made.kernel_size, made.stride, made.padding)
-            modules.append(layer.Conv2d(shape[0], made.out_channels, *size, bias=False))
-        else:
-            if len(shape) == 3:
-                modules.append(layer.Flatten())
-                shape = (shape[0] * shape[1] * shape[2],)
-            modules.append(layer.Linear(shape[0], made.out_features, bias=False))
-        modules.append(neuron.IFNode(surrogate_function=surrogate.ATan()))
-        shape = out_shape
-    encoder = nn.Sequential(*modules)
-    functional.set_step_mode(encoder, "m")
-
-    # between two batches their neurons forget
-    encoder.register_forward_pre_hook(lambda module, arguments: functional.reset_net(module))
-    return encoder
