@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from sqdr.coding import encode_images
+from sqdr.coding import encode_images, spike_table
 from sqdr.data import Images
 from sqdr.errors import DataError
 from sqdr.specification import CodingSpec
@@ -21,35 +21,48 @@ Batch = tuple[Tensor, Tensor]
 
 
 class CodedImages(Dataset[Batch]):
-    """Spikes (n, C, H, W, T) uint8 and labels (n,) for a list of positions."""
+    """Spikes (n, C, H, W, T) uint8 and labels (n,) for positions (n,), all on one device.
 
-    def __init__(self, images: Images, coding: CodingSpec) -> None:
+    Images go to the device once; batches are put together there. Only a Bernoulli coding of more than 1 GiB is drawn
+    on the CPU, batch by batch.
+    """
+
+    def __init__(self, images: Images, coding: CodingSpec, device: str = "cpu") -> None:
         if images.labels is None:
             raise DataError("training needs labels. Give a data set that has them.")
-        self._images = images.images
         self._coding = coding
-        self._labels = torch.from_numpy(images.labels)
-        n_bytes = images.images.size * coding.n_steps
-        self._kept = encode_images(images.images, coding) if n_bytes <= MAX_KEPT_BYTES else None
+        self._labels = torch.from_numpy(images.labels).to(device)
+        self._table: Tensor | None = None
+        is_kept = images.images.size * coding.n_steps <= MAX_KEPT_BYTES
+        kept = encode_images(images.images, coding) if is_kept else images.images
+        self._is_kept = is_kept
+        if not is_kept and coding.kind == "bernoulli":
+            device = "cpu"
+        elif not is_kept:
+            self._table = torch.from_numpy(spike_table(coding)).to(device)
+        # index_select copies whole images, where indexing takes them element by element
+        self._images = torch.from_numpy(np.require(kept, requirements="W")).to(device)
 
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, positions: list[int]) -> Batch:
-        if self._kept is None:
-            spikes = encode_images(self._images[positions], self._coding)
-        else:
-            spikes = self._kept[positions]
-        return torch.from_numpy(spikes), self._labels[positions]
+    def __getitem__(self, positions: Tensor) -> Batch:
+        chosen = self._images.index_select(0, positions.to(self._images.device))
+        if self._table is not None:
+            chosen = self._table.index_select(0, chosen.flatten().int()).view(*chosen.shape, -1)
+        elif not self._is_kept:
+            chosen = torch.from_numpy(encode_images(chosen.numpy(), self._coding)).to(positions.device)
+        return chosen, self._labels[positions]
 
 
-class _EpochBatches(Sampler[list[int]]):
+class _EpochBatches(Sampler[Tensor]):
     """Positions of each batch; shuffled anew from (seed, epoch), so that resuming repeats nothing."""
 
-    def __init__(self, n_images: int, batch_size: int, seed: int | None) -> None:
+    def __init__(self, n_images: int, batch_size: int, seed: int | None, device: str) -> None:
         self._n_images = n_images
         self._batch_size = batch_size
         self._seed = seed
+        self._device = device
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -59,15 +72,16 @@ class _EpochBatches(Sampler[list[int]]):
     def __len__(self) -> int:
         return -(-self._n_images // self._batch_size)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Tensor]:
         order = np.arange(self._n_images)
         if self._seed is not None:
             order = np.random.default_rng([self._seed, self._epoch]).permutation(self._n_images)
-        for start in range(0, self._n_images, self._batch_size):
-            yield order[start : start + self._batch_size].tolist()
+        yield from torch.split(torch.from_numpy(order).to(self._device), self._batch_size)
 
 
-def batches(images: Images, coding: CodingSpec, batch_size: int, seed: int | None = None) -> DataLoader[Batch]:
-    """Return a loader of (spikes uint8, labels) batches; shuffled if a seed is given."""
-    data = CodedImages(images, coding)
-    return DataLoader(data, batch_size=None, sampler=_EpochBatches(len(data), batch_size, seed))
+def batches(
+    images: Images, coding: CodingSpec, batch_size: int, seed: int | None = None, device: str = "cpu"
+) -> DataLoader[Batch]:
+    """Return a loader of (spikes uint8, labels) batches on a device; shuffled if a seed is given."""
+    data = CodedImages(images, coding, device)
+    return DataLoader(data, batch_size=None, sampler=_EpochBatches(len(data), batch_size, seed, device))

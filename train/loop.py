@@ -143,11 +143,12 @@ def _fit(
         lightning.seed_everything(training.seed, verbose=False)
         model = JointModel(run.read_spec(), config.head.simulator, training.cuba, training.noise_model())
         logger.info("%d trained parameters, on %s, seed %d", n_trained_parameters(model), accelerator, training.seed)
-        train_batches = batches(data.train, model.spec.coding, training.batch_size, training.seed)
-        val_batches = batches(data.validation, model.spec.coding, EVALUATION_BATCH)
+        coding = model.spec.coding
+        train_batches = batches(data.train, coding, training.batch_size, training.seed, device=accelerator)
+        val_batches = batches(data.validation, coding, EVALUATION_BATCH, device=accelerator)
         if config.encoder.initial_rate is not None and not is_resumed:
-            sample = CodedImages(data.train[:INITIALISATION_IMAGES], model.spec.coding)
-            spikes, _ = sample[list(range(len(sample)))]
+            sample = CodedImages(data.train[:INITIALISATION_IMAGES], coding)
+            spikes, _ = sample[torch.arange(len(sample))]
             logger.info("setting the layers to a spike rate of %g", config.encoder.initial_rate)
             wake_layers(model.encoder, float_spikes(spikes), config.encoder.initial_rate)
         module = JointTraining(model, training, training.n_epochs * len(train_batches))

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
-from sqdr.errors import ConfigError, DataError, DeviceError, StorageError
+from sqdr.errors import ConfigError, DataError, DeviceError, StorageError, TrainingError
 from sqdr.hw_configs import loader
 from sqdr.strict import parse
 from sqdr.train.checkpoint import load_checkpoint
@@ -37,6 +37,15 @@ class CtrlC(Callback):
     def on_train_batch_start(self, trainer, module, batch, index) -> None:
         if trainer.current_epoch == 1:
             signal.raise_signal(signal.SIGINT)
+
+
+class Ruin(Callback):
+    """Makes a weight not a number in the second epoch, as too large a learning rate would."""
+
+    def on_train_batch_start(self, trainer, module, batch, index) -> None:
+        if trainer.current_epoch == 1 and index == 3:
+            with torch.no_grad():
+                module.model.head.readout.bias[0] = torch.nan
 
 
 def config(tiny: dict, **training) -> TrainConfig:
@@ -71,6 +80,16 @@ def test_resumed_run_equals_unbroken_one_bit_for_bit(tiny_config: dict, tmp_path
     assert runs[0].root.joinpath("metrics.csv").read_text() == runs[1].root.joinpath("metrics.csv").read_text()
     assert unbroken.test_accuracy == resumed.test_accuracy
     assert unbroken.best_epoch == resumed.best_epoch
+
+
+def test_loss_that_is_not_a_number_ends_the_run_and_saves_nothing(tiny_config: dict, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="the loss is not a number. Lower training.encoder_lr or head_lr"):
+        run_training(config(tiny_config, n_epochs=3), tmp_path / "run", callbacks=[Ruin()])
+    run = RunFolder(tmp_path / "run")
+    for path in (run.last, run.best):
+        state = load_checkpoint(path)
+        assert state["epoch"] == 0
+        assert all(tensor.isfinite().all() for tensor in state["state_dict"].values())
 
 
 def test_ctrl_c_is_an_interrupt_that_can_be_resumed(tiny_config: dict, tmp_path: Path) -> None:
