@@ -228,6 +228,33 @@ def load(
         output().print(f"peak memory: {peaks}", markup=False)
 
 
+@app.command()
+def gpu(
+    repeats: RepeatsOption = 11,
+    out: OutOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """A joint training step on a GPU, milliseconds per step, with the fractions of bandwidth and of launches in it.
+
+    Example: sqdr bench gpu
+    """
+    skipped: list[str] = []
+    with one_core(), progress_bar("measuring", wants_progress(json_output)) as progress:
+        from sqdr.cli.bench.gpu import bench_gpu, gpu_name
+
+        name = gpu_name()
+        rows, uses = bench_gpu(repeats, skipped, progress)
+    options = {"gpu": name, "repeats": repeats, "use": [use.as_dict() for use in uses]}
+    _finish(rows, skipped, options, out, json_output)
+    if not json_output:
+        for use in uses:
+            output().print(
+                f"{use.network} on {name}: {use.bandwidth_fraction:.1%} of the {use.copy_gb_s:,.0f} GB/s that a copy "
+                f"reaches; launches take {use.launch_fraction:.1%} of the time, kernels run in {use.busy_fraction:.1%}",
+                markup=False,
+            )
+
+
 @app.command("start-up")
 def startup(
     repeats: RepeatsOption = 11,

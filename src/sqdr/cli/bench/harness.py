@@ -28,6 +28,8 @@ LIBRARIES = (
     "pyqtorch",
     "amazon-braket-sdk",
     "spikingjelly",
+    "triton",
+    "lightning",
     "amazon-braket-default-simulator",
     "amazon-braket-pennylane-plugin",
 )
