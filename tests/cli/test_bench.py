@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sqdr.cli.bench import joint, noisy_head
-from sqdr.cli.bench.growth import Sweep, bench_growth, draw_growth
+from sqdr.cli.bench.growth import SWEEPS, Sweep, bench_growth, draw_growth
 from sqdr.cli.bench.harness import BenchRow, Timing, machine, one_core, time_in_turn
 from sqdr.cli.bench.head import OWN_CONES, HeadCircuit, bench_head
 from sqdr.cli.bench.head_peers import PEERS
@@ -200,8 +200,11 @@ def test_load_gives_times_memory_and_the_same_logits(bundle_path: Path) -> None:
 
 
 def test_growth_draws_a_panel_for_each_sweep(tmp_path: Path) -> None:
-    sweeps = [Sweep(axis="qubits", values=(2, 3), batch=2), Sweep(axis="batch", values=(1, 2))]
-    points = bench_growth(1, [], lambda done, total: None, sweeps)
+    sweeps = [
+        Sweep(part="head", axis="qubits", values=(2, 3), batch=2),
+        Sweep(part="head", axis="batch", values=(1, 2)),
+    ]
+    points = bench_growth(sweeps, 1, [], lambda done, total: None)
     found = {(point.sweep.axis, point.value, point.row.network) for point in points}
     assert found == {
         ("qubits", 2, "2 qubits x 2 blocks, batch 2"),
@@ -212,6 +215,34 @@ def test_growth_draws_a_panel_for_each_sweep(tmp_path: Path) -> None:
     assert all(point.row.n_different == 0 for point in points)
     draw_growth(points, tmp_path / "growth.png", "a processor")
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_growth_of_encoder_and_joint_step_compares_first(tmp_path: Path) -> None:
+    pytest.importorskip("lava.lib.dl", reason="needs the train extra")
+    sweeps = [
+        Sweep(part="training", axis="steps", values=(2,), batch=3),
+        Sweep(part="inference", axis="size", values=(14,), batch=3),
+        Sweep(part="joint", axis="qubits", values=(4,), batch=3),
+    ]
+    skipped: list[str] = []
+    points = bench_growth(sweeps, 1, skipped, lambda done, total: None)
+    names = [point.row.network for point in points]
+    assert "tiny, 28x28, T=2, batch 3, 9 qubits x 2 blocks" in names
+    assert "tiny, 14x14, T=8, batch 3, 9 qubits x 2 blocks" in names
+    assert "tiny, 28x28, T=8, batch 3, 4 qubits x 2 blocks" in names or skipped
+    assert all(point.row.n_different == 0 and point.row.n_compared > 0 for point in points)
+    draw_growth(points, tmp_path / "growth.png", "a processor")
+    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_growth_covers_what_it_is_to_cover() -> None:
+    axes = {name: {(sweep.part, sweep.axis) for sweep in sweeps} for name, sweeps in SWEEPS.items()}
+    sizes = ("steps", "batch", "size")
+    assert axes["head"] == {("head", axis) for axis in ("qubits", "blocks", "batch")}
+    assert axes["encoder"] == {(part, axis) for part in ("training", "inference") for axis in sizes}
+    assert axes["joint"] == {("joint", axis) for axis in (*sizes, "qubits", "blocks")}
+    assert {min(s.values) for s in (*SWEEPS["head"], *SWEEPS["joint"]) if s.axis == "qubits"} == {4}
+    assert {max(s.values) for s in (*SWEEPS["head"], *SWEEPS["joint"]) if s.axis == "qubits"} == {14}
 
 
 def test_start_up_is_measured_beside_its_limits() -> None:

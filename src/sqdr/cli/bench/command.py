@@ -1,6 +1,7 @@
 """The command group and its output."""
 
 import json
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,15 @@ __all__ = ["app"]
 
 RepeatsOption = Annotated[int, typer.Option(help="Of each timing, after one warm-up.", min=1)]
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the rows.")]
+
+
+class Growing(str, Enum):
+    """What `sqdr bench growth` measures."""
+
+    HEAD = "head"
+    ENCODER = "encoder"
+    JOINT = "joint"
+
 
 app = Commands(no_args_is_help=True, help="Measure sqdr beside real peers: ratios in one run, on one core.")
 
@@ -164,26 +174,27 @@ def noisy_head(
     _finish(rows, skipped, {"batch": batch, "repeats": repeats, "clock": "processor time"}, out, json_output)
 
 
-@app.command("head-growth")
-def head_growth(
+@app.command()
+def growth(
+    of: Annotated[Growing, typer.Argument(help="What grows.")] = Growing.HEAD,
     repeats: RepeatsOption = 3,
     out: OutOption = None,
     plot: Annotated[Path | None, typer.Option(help="A PNG file for the curves.")] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """How the circuit, forward and backward, grows with qubits (4 to 14), blocks (1 to 6) and batch.
+    """How head, encoder or joint step grow with qubits, blocks, time steps, batch and image size.
 
-    Example: sqdr bench head-growth --plot growth.png
+    Example: sqdr bench growth joint --plot growth.png
     """
     skipped: list[str] = []
     with one_core(), progress_bar("measuring", wants_progress(json_output)) as progress:
-        from sqdr.cli.bench.growth import bench_growth, draw_growth
+        from sqdr.cli.bench.growth import SWEEPS, bench_growth, draw_growth
 
-        points = bench_growth(repeats, skipped, progress)
+        points = bench_growth(SWEEPS[of.value], repeats, skipped, progress)
     if plot is not None:
         draw_growth(points, plot, machine()["cpu"])
     rows = [point.row for point in points]
-    _finish(rows, skipped, {"repeats": repeats, "clock": "processor time"}, out, json_output)
+    _finish(rows, skipped, {"of": of.value, "repeats": repeats, "clock": "processor time"}, out, json_output)
 
 
 @app.command("local-braket")

@@ -1,13 +1,15 @@
-"""Subject ``head-growth``: how the circuit's forward and backward pass grows with qubits, blocks and batch."""
+"""Subject ``growth``: how head, encoder and joint step grow with qubits, blocks, steps, batch and image size."""
 
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sqdr.cli.bench.harness import BenchRow
 from sqdr.cli.bench.head import OWN_STATEVECTOR, HeadCircuit, bench_head
 from sqdr.cli.bench.head_peers import PEERS
+from sqdr.cli.bench.model_growth import MODEL_PARTS, Setting
 from sqdr.plugins import missing
 from sqdr.storage import write_atomically
 
@@ -15,41 +17,66 @@ __all__ = ["SWEEPS", "Point", "Sweep", "bench_growth", "draw_growth"]
 
 # The two fastest peers, which take a batch at once.
 LINES = (OWN_STATEVECTOR, *tuple(PEERS)[:2])
-INCHES, DPI = (15, 4.5), 120
+AXIS_LABELS = {"qubits": "qubits", "blocks": "blocks", "steps": "time steps", "batch": "batch", "size": "image side"}
+PART_TITLES = {
+    "head": "circuit, forward and backward",
+    "training": "encoder, training step",
+    "inference": "encoder, inference",
+    "joint": "joint training step",
+}
+PANEL_INCHES, DPI = (4.6, 3.9), 110
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """One axis of the growth; what does not vary is 9 qubits, 2 blocks and a batch of 64.
+    """One axis of the growth of one part; what does not vary is as in `Setting`.
 
     Args:
-        axis: what varies.
+        part: ``head``, or one of `MODEL_PARTS`.
+        axis: what varies: a field of `Setting`.
         values: of it.
         batch: where it is not the axis.
     """
 
+    part: str
     axis: str
     values: tuple[int, ...]
     batch: int = 64
 
-    def circuit(self, value: int) -> HeadCircuit:
-        """Return the circuit at a value."""
-        return HeadCircuit(
-            n_qubits=value if self.axis == "qubits" else 9, n_blocks=value if self.axis == "blocks" else 2, peers=LINES
-        )
+    def setting(self, value: int) -> Setting:
+        """Return all sizes at a value."""
+        return replace(Setting(batch=self.batch), **{self.axis: value})
 
-    def batch_at(self, value: int) -> int:
-        """Return the batch at a value."""
-        return value if self.axis == "batch" else self.batch
+    def rows(self, value: int, repeats: int, skipped: list[str]) -> list[BenchRow]:
+        """Measure at a value."""
+        setting = self.setting(value)
+        if self.part != "head":
+            return MODEL_PARTS[self.part](setting, repeats, skipped)
+        circuit = HeadCircuit(n_qubits=setting.qubits, n_blocks=setting.blocks, peers=LINES)
+        rows = bench_head([circuit], setting.batch, repeats, skipped, lambda done, total: None)
+        return [replace(row, network=f"{row.network}, batch {setting.batch}") for row in rows]
 
 
+QUBITS, BLOCKS, BATCHES = (4, 6, 8, 10, 12, 14), (1, 2, 3, 4, 5, 6), (1, 4, 16, 64, 256)
+STEPS, SIZES = (2, 4, 8, 16, 32), (14, 28, 42, 56)
+MODEL_AXES = (("steps", STEPS), ("batch", BATCHES), ("size", SIZES))
 # Batch 16 over qubits: the peers keep the state after every gate for the backward pass, at 14 qubits and 64 samples
 # 8 MB (complex64) for each of some 100 gates, or several times that.
-SWEEPS = (
-    Sweep(axis="qubits", values=(4, 6, 8, 10, 12, 14), batch=16),
-    Sweep(axis="blocks", values=(1, 2, 3, 4, 5, 6)),
-    Sweep(axis="batch", values=(1, 4, 16, 64, 256)),
-)
+SWEEPS = {
+    "head": (
+        Sweep(part="head", axis="qubits", values=QUBITS, batch=16),
+        Sweep(part="head", axis="blocks", values=BLOCKS),
+        Sweep(part="head", axis="batch", values=BATCHES),
+    ),
+    "encoder": tuple(
+        Sweep(part=part, axis=axis, values=values) for part in ("training", "inference") for axis, values in MODEL_AXES
+    ),
+    "joint": tuple(
+        Sweep(part="joint", axis=axis, values=values, batch=16 if axis == "qubits" else 64)
+        for axis, values in (*MODEL_AXES, ("qubits", QUBITS), ("blocks", BLOCKS))
+    ),
+}
+"""By what is measured together and drawn on one page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +89,20 @@ class Point:
 
 
 def bench_growth(
-    repeats: int, skipped: list[str], progress: Callable[[int, int], None], sweeps: Sequence[Sweep] = SWEEPS
+    sweeps: Sequence[Sweep], repeats: int, skipped: list[str], progress: Callable[[int, int], None]
 ) -> list[Point]:
-    """Return a point for each value and peer; see `sqdr.cli.bench.head.bench_head`."""
+    """Return a point for each value and peer: processor milliseconds for each sample.
+
+    Args:
+        sweeps: to measure.
+        repeats: of each timing.
+        skipped: gets a line for each peer that is not installed.
+        progress: called with (values done, of all).
+    """
     points: list[Point] = []
     places = [(sweep, value) for sweep in sweeps for value in sweep.values]
     for index, (sweep, value) in enumerate(places):
-        batch = sweep.batch_at(value)
-        rows = bench_head([sweep.circuit(value)], batch, repeats, skipped, lambda done, total: None)
-        for row in rows:
-            named = replace(row, network=f"{row.network}, batch {batch}")
-            points.append(Point(sweep=sweep, value=value, row=named))
+        points += [Point(sweep=sweep, value=value, row=row) for row in sweep.rows(value, repeats, skipped)]
         progress(index + 1, len(places))
     return points
 
@@ -89,25 +119,33 @@ def draw_growth(points: Sequence[Point], path: Path, machine: str) -> None:
     except ImportError as error:
         raise missing(error, "the plot") from error
     sweeps = list(dict.fromkeys(point.sweep for point in points))
-    figure = Figure(figsize=INCHES, layout="constrained")
-    panels = figure.subplots(1, len(sweeps), squeeze=False)[0]
-    for sweep, panel in zip(sweeps, panels, strict=True):
-        lines: dict[str, dict[int, float]] = {}
-        for point in (point for point in points if point.sweep == sweep):
-            lines.setdefault("sqdr, chosen by itself", {})[point.value] = point.row.ms
-            lines.setdefault(point.row.peer, {})[point.value] = point.row.peer_ms
-        for name, line in lines.items():
-            panel.plot(list(line), list(line.values()), marker="o", label=name)
-        if sweep.axis == "batch":
-            panel.set_xscale("log", base=2)
-        panel.set_yscale("log")
-        panel.set_xlabel(sweep.axis)
-        fixed = {"qubits": "2 blocks", "blocks": "9 qubits", "batch": "9 qubits, 2 blocks"}[sweep.axis]
-        panel.set_title(fixed if sweep.axis == "batch" else f"{fixed}, batch {sweep.batch}")
-        panel.grid(which="both", alpha=0.3)
-    panels[0].set_ylabel("ms per sample, forward and backward")
-    panels[0].legend()
+    parts = list(dict.fromkeys(sweep.part for sweep in sweeps))
+    n_columns = max(sum(sweep.part == part for sweep in sweeps) for part in parts)
+    figure = Figure(figsize=(PANEL_INCHES[0] * n_columns, PANEL_INCHES[1] * len(parts)), layout="constrained")
+    grid = figure.subplots(len(parts), n_columns, squeeze=False)
+    for part, panels in zip(parts, grid, strict=True):
+        for sweep, panel in zip((sweep for sweep in sweeps if sweep.part == part), panels, strict=False):
+            _draw_panel(panel, sweep, [point for point in points if point.sweep == sweep])
+        panels[0].set_ylabel("ms per sample")
+        panels[0].legend(fontsize="small")
     figure.suptitle(f"{machine}, one thread, processor time")
     png = io.BytesIO()
     figure.savefig(png, dpi=DPI, format="png")
     write_atomically(path, png.getvalue())
+
+
+def _draw_panel(panel: Any, sweep: Sweep, points: Sequence[Point]) -> None:
+    lines: dict[str, dict[int, float]] = {}
+    for point in points:
+        ours = "sqdr, chosen by itself" if sweep.part == "head" else point.row.name
+        lines.setdefault(ours, {})[point.value] = point.row.ms
+        lines.setdefault(point.row.peer, {})[point.value] = point.row.peer_ms
+    for name, line in lines.items():
+        panel.plot(list(line), list(line.values()), marker="o", label=name)
+    if sweep.axis in ("batch", "steps"):
+        panel.set_xscale("log", base=2)
+    panel.set_yscale("log")
+    panel.set_xlabel(AXIS_LABELS[sweep.axis])
+    batch = "" if sweep.axis == "batch" else f", batch {sweep.batch}"
+    panel.set_title(f"{PART_TITLES[sweep.part]}{batch}", fontsize="medium")
+    panel.grid(which="both", alpha=0.3)

@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from sqdr.specification import ModelSpec
     from sqdr.train.joint import JointModel
 
-__all__ = ["NOT_COMPARED", "PEER_HEADS", "PRESETS", "bench_joint", "joint_model", "model_spec", "training_step"]
+__all__ = [
+    "NOT_COMPARED",
+    "PEER_HEADS",
+    "PRESETS",
+    "add",
+    "bench_joint",
+    "compare_heads",
+    "compare_sums",
+    "joint_model",
+    "model_spec",
+    "training_step",
+]
 
 SUBJECT = "joint"
 PRESETS = ("tiny", "small", "base")
@@ -57,7 +68,9 @@ def bench_joint(
     return rows
 
 
-def model_spec(preset: str, *, n_steps: int = N_STEPS, size: int = IMAGE_SIZE, n_qubits: int = N_QUBITS) -> "ModelSpec":
+def model_spec(
+    preset: str, *, n_steps: int = N_STEPS, size: int = IMAGE_SIZE, n_qubits: int = N_QUBITS, n_blocks: int = 2
+) -> "ModelSpec":
     """Return a preset's joint model for square images of one channel."""
     from sqdr.specification import CodingSpec, EncoderSpec, HeadSpec, ModelSpec
     from sqdr.train.encoder.presets import preset_layers
@@ -66,7 +79,7 @@ def model_spec(preset: str, *, n_steps: int = N_STEPS, size: int = IMAGE_SIZE, n
     return ModelSpec(
         coding=CodingSpec(kind="rate", n_steps=n_steps),
         encoder=EncoderSpec(input_shape=(1, size, size), layers=layers),
-        head=HeadSpec(n_qubits=n_qubits, n_classes=N_CLASSES),
+        head=HeadSpec(n_qubits=n_qubits, n_blocks=n_blocks, n_classes=N_CLASSES),
     )
 
 
@@ -122,7 +135,7 @@ def _rows(preset: str, repeats: int, skipped: list[str]) -> list[BenchRow]:
                 skipped.append(str(error))
             continue
         name = f"{SPIKINGJELLY} + {name}"
-        compared[name] = _add(_compare_sums(model, encoder, spikes), _compare_heads(model, head, spikes))
+        compared[name] = add(compare_sums(model, encoder, spikes), compare_heads(model, head, spikes))
         calls[name] = training_step(encoder, head, spikes.movedim(-1, 0).contiguous(), labels, time_axis=0)
     times: dict[str, Timing] = time_in_turn({key: (call, 1) for key, call in calls.items()}, repeats, True, MIN_S)
     what = f"{preset}, {IMAGE_SIZE}x{IMAGE_SIZE}, T={N_STEPS}, batch {BATCH}"
@@ -132,8 +145,11 @@ def _rows(preset: str, repeats: int, skipped: list[str]) -> list[BenchRow]:
     ]
 
 
-def _compare_sums(model: "JointModel", peer: "nn.Sequential", spikes: "Tensor") -> tuple[int, int]:
-    """Give every layer of the peer our weights and our layer's input: sums of multiples of 1/32 are exact."""
+def compare_sums(model: "JointModel", peer: "nn.Sequential", spikes: "Tensor") -> tuple[int, int]:
+    """Return how many weighted sums of all layers were compared, and how many differ.
+
+    Every layer of the peer gets our weights and our layer's input: sums of multiples of 1/32 are exact.
+    """
     import torch
 
     synapses = [module for module in peer if hasattr(module, "weight")]
@@ -146,12 +162,13 @@ def _compare_sums(model: "JointModel", peer: "nn.Sequential", spikes: "Tensor") 
                 theirs.weight.copy_(weight.reshape(theirs.weight.shape))
                 expected = block.synapse(spikes)
                 found = theirs(spikes.movedim(-1, 0).contiguous()).movedim(0, -1)
-                compared = _add(compared, (expected.numel(), int((found != expected).sum())))
+                compared = add(compared, (expected.numel(), int((found != expected).sum())))
             spikes = block(spikes)
     return compared
 
 
-def _compare_heads(model: "JointModel", peer: Any, spikes: "Tensor") -> tuple[int, int]:
+def compare_heads(model: "JointModel", peer: Any, spikes: "Tensor") -> tuple[int, int]:
+    """Return how many <Z> and gradients were compared for our model's angles, and how many differ."""
     import torch
 
     with torch.no_grad():
@@ -163,5 +180,6 @@ def _compare_heads(model: "JointModel", peer: Any, spikes: "Tensor") -> tuple[in
     return sum(tensor.numel() for tensor in expected), n_different(found, expected)
 
 
-def _add(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int]:
+def add(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int]:
+    """Return the sum of two pairs of (compared, different)."""
     return first[0] + second[0], first[1] + second[1]
