@@ -1,5 +1,6 @@
 """What `sqdr run` classifies: a part of a data set, a folder of images, or an array."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from sqdr.coding import check_images
 from sqdr.data import Images
 from sqdr.errors import DataError
-from sqdr.images import IMAGE_SUFFIXES, read_array, read_images
+from sqdr.images import IMAGE_SUFFIXES, read_array, read_images, warn_left_out
 from sqdr.plugins import load_plugin, plugin_names
 
 __all__ = ["read_input"]
@@ -23,7 +24,8 @@ def read_input(text: str, input_shape: tuple[int, int, int], data_root: Path | N
         data_root: where data sets are.
 
     Raises:
-        DataError: nothing there, or not images.
+        DataError: nothing there, or nothing that can be read. Single files of a folder that cannot be are left out, and
+            named in ``left_out`` and on the logger.
         ShapeError: not the model's image size.
     """
     path = Path(text)
@@ -45,12 +47,19 @@ def read_input(text: str, input_shape: tuple[int, int, int], data_root: Path | N
                 f"{', '.join(plugin_names('sqdr.datasets'))}."
             )
         found = load_plugin("sqdr.datasets", name)(data_root).part(part)
-    return Images(images=check_images(found.images, input_shape), labels=found.labels, sample_ids=found.sample_ids)
+    return replace(found, images=check_images(found.images, input_shape))
 
 
 def _from_files(folder: Path, files: list[Path]) -> Images:
-    """Images of a flat folder, sorted by name; without labels."""
+    """Images of a flat folder, sorted by name; without labels. What cannot be read is named and left out."""
     if not files:
         raise DataError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}). Give another folder.")
-    images = read_images(files)
-    return Images(images=np.ascontiguousarray(images), labels=None, sample_ids=tuple(p.name for p in files))
+    unreadable: dict[Path, str] = {}
+    images = np.ascontiguousarray(read_images(files, unreadable))
+    warn_left_out(unreadable)
+    return Images(
+        images=images,
+        labels=None,
+        sample_ids=tuple(file.name for file in files if file not in unreadable),
+        left_out=tuple(file.name for file in unreadable),
+    )

@@ -146,7 +146,7 @@ def _run(
                     writer.write(images.sample_ids[index], prediction, label)
                     predicted.append(prediction.predicted)
                 accuracy = _accuracy(request, pipeline.bundle, images, np.array(predicted), out)
-                summary = _summary(request, pipeline, len(images), accuracy, out)
+                summary = _summary(request, pipeline, images, accuracy, out)
                 writer.finish(summary)
         logger.info("results are in %s", summary["results"])
     return summary
@@ -221,13 +221,15 @@ def _accuracy(
 
 
 def _summary(
-    request: RunRequest, pipeline: Pipeline, n_samples: int, accuracy: float | None, out: Path
+    request: RunRequest, pipeline: Pipeline, images: Images, accuracy: float | None, out: Path
 ) -> dict[str, Any]:
     report = pipeline.head.report()
     return {
         "bundle": request.bundle,
         "input": request.source,
-        "n_samples": n_samples,
+        "n_samples": len(images),
+        "n_left_out": len(images.left_out),
+        "left_out": list(images.left_out),
         "accuracy": accuracy,
         "encoder": pipeline.encoder.name,
         "device": request.device,

@@ -177,6 +177,7 @@ def _fit(
             val_accuracy=accuracy(model, data.validation),
             test_accuracy=accuracy(model, data.test),
             noise=training.noise,
+            left_out=data.left_out,
             seconds=round(time.perf_counter() - start, 3),
             device=accelerator,
             class_names=data.class_names,

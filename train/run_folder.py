@@ -22,6 +22,7 @@ class RunSummary(StrictModel):
 
     Args:
         noise: hardware file under whose noise the run was trained and its accuracies were measured; None for none.
+        left_out: files of the data set that could not be read.
     """
 
     data: str
@@ -37,6 +38,7 @@ class RunSummary(StrictModel):
     class_names: tuple[str, ...]
     versions: dict[str, str]
     noise: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,13 @@ class Images:
         images: (N, C, H, W) uint8, 0..255.
         labels: (N,) int64, 0..K-1, or None when unknown.
         sample_ids: N names, unique within the set.
+        left_out: names of files of the set that could not be read.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64] | None
     sample_ids: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -35,6 +37,7 @@ class Images:
             images=self.images[index],
             labels=None if self.labels is None else self.labels[index],
             sample_ids=self.sample_ids[index],
+            left_out=self.left_out,
         )
 
 
@@ -43,7 +46,7 @@ class DataSplits:
     """A data set in three parts that share no image.
 
     ``validation`` serves every choice (stopping, which checkpoint, which setting); ``test`` is
-    reported once.
+    reported once. ``left_out`` names files of any part that could not be read.
     """
 
     name: str
@@ -51,6 +54,7 @@ class DataSplits:
     validation: Images
     test: Images
     class_names: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
     def part(self, name: str) -> Images:
         """Return one part by name.

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from sqdr.bundle import Bundle, sha256_of
 from sqdr.cli import main
@@ -560,3 +561,30 @@ def test_python_without_lava_is_a_missing_dependency(
     assert ended.code == 3
     assert "set SQDR_LAVA_PYTHON to it" in ended.error()
     assert ended.json()["error"]["type"] == "MissingDependencyError"
+
+
+def test_run_of_a_folder_with_an_unreadable_image_goes_on_and_says_so(sqdr: Run, bundle_path: Path) -> None:
+    Path("images").mkdir()
+    for number in range(4):
+        Image.fromarray(np.full((8, 8), 60 * number, np.uint8)).save(f"images/{number}.png")
+    Path("images/1.png").write_bytes(b"")
+    words = run_of(bundle_path, "--device", "local:sv", source="images")
+    ended = sqdr(*words, "--json")
+    assert ended.code == 1
+    summary = json.loads(ended.out)
+    assert (summary["n_samples"], summary["n_left_out"], summary["left_out"]) == (3, 1, ["1.png"])
+    assert json.loads(Path("out/summary.json").read_text())["left_out"] == ["1.png"]
+    rows = [json.loads(line) for line in Path("out/results.jsonl").read_text().splitlines()]
+    assert [row["sample_id"] for row in rows] == ["0.png", "2.png", "3.png"]
+    assert ended.err.splitlines() == [
+        "left out: images/1.png is not a readable image. Repair or remove it.",
+        "error: 1 of 4 images could not be read and are left out, see the summary",
+    ]
+    shown = sqdr(*words, "--overwrite")
+    assert shown.code == 1
+    assert "images left out" in shown.out and "1: 1.png" in shown.out
+    for number in (0, 2, 3):
+        Path(f"images/{number}.png").write_bytes(b"x")
+    nothing = sqdr(*words, "--overwrite")
+    assert nothing.code == 2
+    assert "none of 4 images in images can be read" in nothing.error()

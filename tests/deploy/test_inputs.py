@@ -1,6 +1,7 @@
 """What `sqdr run` can be pointed at, and a one-line error for everything else."""
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +140,67 @@ def test_folder_without_images_is_refused(tmp_path: Path) -> None:
         read_input(str(tmp_path), SHAPE)
 
 
-def test_folder_with_a_broken_image_names_it(tmp_path: Path) -> None:
-    Image.fromarray(IMAGES[0]).save(tmp_path / "a.png")
-    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
-    with pytest.raises(DataError, match=r"b.png is not a readable image. Repair or remove it"):
+def spoil(path: Path, kind: str) -> None:
+    """Put something in place that is no image of ours."""
+    path.unlink(missing_ok=True)
+    image = Image.fromarray(IMAGES[0])
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "bomb":
+        image.save(path, format="bmp")
+        data = bytearray(path.read_bytes())
+        data[18:26] = (12_000).to_bytes(4, "little") * 2  # width and height: above what Pillow warns of
+        path.write_bytes(data)
+    elif kind == "16 bit":
+        Image.fromarray(IMAGES[0].astype(np.uint16)).save(path)
+    elif kind == "forbidden":
+        image.save(path)
+        path.chmod(0)
+    else:
+        image.save(path)
+        contents = {"empty": b"", "truncated": path.read_bytes()[:60], "text": b"hello", "link": b""}
+        path.write_bytes(contents[kind])
+    if kind == "link":
+        path.unlink()
+        path.symlink_to("nowhere.png")
+
+
+SPOILT = ["empty", "truncated", "text", "link", "folder", "bomb", "16 bit"]
+SPOILT += ["forbidden"] if os.geteuid() != 0 else []  # root may read anything
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_image_that_cannot_be_read_is_named_and_left_out(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, image in zip(("a.png", "b.png", "c.png"), IMAGES[:3], strict=True):
+        Image.fromarray(image).save(tmp_path / name)
+    spoil(tmp_path / "b.png", kind)
+    found = read_input(str(tmp_path), SHAPE)
+    assert found.sample_ids == ("a.png", "c.png")
+    assert found.left_out == ("b.png",)
+    assert (found.images[:, 0] == IMAGES[[0, 2]]).all()
+    (message,) = caplog.messages
+    assert message.startswith(f"left out: {tmp_path / 'b.png'} ")
+    assert found[:1].left_out == ("b.png",)
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_folder_without_one_readable_image_is_refused_in_one_line(tmp_path: Path, kind: str) -> None:
+    for name in ("a.png", "b.png"):
+        spoil(tmp_path / name, kind)
+    with pytest.raises(DataError, match=r"none of 2 images in .* can be read. The first: .*a.png ") as caught:
         read_input(str(tmp_path), SHAPE)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_only_the_first_of_many_unreadable_images_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Image.fromarray(IMAGES[0]).save(tmp_path / "z.png")
+    for number in range(30):
+        (tmp_path / f"{number:02}.png").touch()
+    assert len(read_input(str(tmp_path), SHAPE).left_out) == 30
+    assert len(caplog.messages) == 21
+    assert caplog.messages[-1] == "left out: 10 more files that cannot be read"
 
 
 def test_folder_of_different_sizes_names_the_first_that_differs(tmp_path: Path) -> None:

@@ -179,3 +179,49 @@ def test_every_registered_data_set_can_be_loaded_by_name() -> None:
     names = plugin_names("sqdr.datasets")
     assert {"digits", "mnist10k", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder"} <= set(names)
     assert all(callable(load_plugin("sqdr.datasets", name)) for name in names)
+
+
+def write_numbered(path: Path, number: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((5, 6), number, np.uint8)).save(path)
+
+
+@pytest.mark.parametrize("has_own_parts", [False, True])
+def test_unreadable_file_of_a_folder_moves_no_other_image(
+    tmp_path: Path, has_own_parts: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = ("train", "test") if has_own_parts else ("",)
+    for part in parts:
+        for number in range(40):
+            write_numbered(tmp_path / part / ("cat" if number % 2 else "dog") / f"{number:02}.png", number)
+    load = load_plugin("sqdr.datasets", "folder")
+    before = load(tmp_path)
+    assert before.left_out == ()
+    broken = [("cat", 3), ("cat", 11), ("dog", 20)]
+    for name, number in broken:
+        (tmp_path / parts[0] / name / f"{number:02}.png").write_bytes(b"")
+    after = load(tmp_path)
+    prefix = "train/" if has_own_parts else ""
+    assert after.left_out == tuple(f"{prefix}{name}/{number:02}.png" for name, number in broken)
+    assert len(caplog.messages) == 3
+    n_gone = 0
+    for part in PARTS:
+        was, now = before.part(part), after.part(part)
+        kept = [row for row, name in enumerate(was.sample_ids) if name in now.sample_ids]
+        n_gone += len(was) - len(kept)
+        assert now.sample_ids == tuple(was.sample_ids[row] for row in kept)
+        assert (now.images == was.images[kept]).all() and (now.labels == was.labels[kept]).all()
+        # the number in the pixels says the class
+        assert (now.labels == (now.images[:, 0, 0, 0] % 2 == 0)).all()
+    assert n_gone == 3
+
+
+def test_class_of_unreadable_files_alone_is_refused(tmp_path: Path) -> None:
+    for number in range(20):
+        write_numbered(tmp_path / ("cat" if number % 2 else "dog") / f"{number:02}.png", number)
+    for path in (tmp_path / "cat").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(
+        DataError, match="none of 10 images in .*cat can be read. The first: .*01.png is not a readable"
+    ):
+        load_plugin("sqdr.datasets", "folder")(tmp_path)

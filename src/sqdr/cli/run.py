@@ -23,12 +23,14 @@ from sqdr.cli.console import (
 )
 from sqdr.cli.plan import BudgetOption
 from sqdr.cli.verify import LavaGraphName
-from sqdr.errors import ConfigError
+from sqdr.errors import AnswerError, ConfigError
 
 __all__ = ["OnInterrupt", "ResultFormat", "run"]
 
 SPEND = "Shots and noise"
 PAID = "Amazon Braket"
+# Files in the table; summary.json has all.
+MAX_NAMED = 5
 
 
 class ResultFormat(str, Enum):
@@ -233,8 +235,13 @@ def run(
             )
     if json_output:
         emit_json(summary)
-        return
-    output().print(table_of(str(out or resume), _rows(summary)))
+    else:
+        output().print(table_of(str(out or resume), _rows(summary)))
+    if summary["n_left_out"]:
+        n_all = summary["n_samples"] + summary["n_left_out"]
+        message = f"{summary['n_left_out']} of {n_all} images could not be read and are left out, see the summary"
+        errors().print(f"error: {message}", style="bold red", markup=False)
+        raise typer.Exit(AnswerError.exit_code)
 
 
 def _check_resumable(context: typer.Context) -> None:
@@ -300,6 +307,7 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     seconds = summary["seconds"]
     return [
         ("images", f"{summary['n_samples']:,}"),
+        *_left_out(summary),
         ("accuracy", "no labels" if accuracy is None else f"{accuracy:.4f}"),
         ("encoder", summary["encoder"]),
         ("device", f"{summary['device']} ({summary['head_kind']})"),
@@ -310,6 +318,12 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("seconds encoder / head / wall", f"{seconds['encoder']:.1f} / {seconds['head']:.1f} / {seconds['total']:.1f}"),
         ("results", summary["results"]),
     ]
+
+
+def _left_out(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    names = summary["left_out"]
+    shown = ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
+    return [("images left out", f"{len(names):,}: {shown}")] if names else []
 
 
 def _paid_before(summary: dict[str, Any]) -> list[tuple[str, str]]:

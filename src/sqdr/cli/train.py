@@ -70,6 +70,7 @@ def train(
                 ("training accuracy", f"{summary.train_accuracy:.4f}"),
                 ("best epoch", f"{summary.best_epoch} of {summary.n_epochs}"),
                 ("parameters", f"{summary.n_parameters:,}"),
+                *([("files left out", f"{len(summary.left_out):,}, see summary.json")] if summary.left_out else []),
                 ("seconds", f"{summary.seconds:.1f} on {summary.device}"),
             ],
         )
