@@ -116,7 +116,8 @@ class TrainingConfig(StrictModel):
             fastest path here, ``c`` the same but an error where the C kernels were not built, ``torch`` no
             kernels of ours, ``stock`` SLAYER's own code. The spikes are the same.
         noise: name or path of a hardware file of kind ``braket_local`` whose noise the circuit has in training and
-            in the run's accuracies; null for none. Needs one or two blocks.
+            in the run's accuracies; null for none. Takes up to four blocks, or up to seven qubits; without an
+            entangler, any number of both.
     """
 
     n_epochs: int = Field(ge=1, le=100_000)

@@ -588,3 +588,17 @@ def test_run_of_a_folder_with_an_unreadable_image_goes_on_and_says_so(sqdr: Run,
     nothing = sqdr(*words, "--overwrite")
     assert nothing.code == 2
     assert "none of 4 images in images can be read" in nothing.error()
+
+
+def test_train_under_the_noise_of_a_hardware_file(sqdr: Run, tiny_config: dict[str, Any]) -> None:
+    changed = {"head": {"n_qubits": 4, "n_blocks": 3}, "training": tiny_config["training"] | {"n_epochs": 1}}
+    Path("tiny.yaml").write_text(yaml.safe_dump(tiny_config | changed))
+    ended = sqdr("train", "--config", "tiny.yaml", "--out", "run", "--noise", "local_dm", "--json")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.json()["noise"] == "local_dm"
+    refused = sqdr("train", "--config", "tiny.yaml", "--out", "other", "--noise", "braket_local_sv")
+    assert refused.code == 2
+    assert "`noise` must name a hardware file with a noise model" in refused.error()
+    again = sqdr("train", "--resume", "run", "--noise", "local_dm")
+    assert again.code == 2
+    assert "`--resume` continues a run as it was configured" in again.error()

@@ -13,6 +13,7 @@ from sqdr.errors import ConfigError
 from sqdr.hw_configs import NoiseModel
 from sqdr.specification import MAX_LIGHTCONE_BLOCKS, MAX_STATEVECTOR_QUBITS, HeadSpec
 from sqdr.train.head import cone, lightcone, statevector
+from sqdr.train.head.noisy_cone import NoisyCone
 from sqdr.train.head.noisy_lightcone import NoisyCircuit
 from sqdr.train.head.pennylane_device import PennyLaneCircuit
 
@@ -43,8 +44,8 @@ def choose_circuit(spec: HeadSpec, simulator: str = "auto", noise: NoiseModel | 
         noise: of gates and readout, which only the light cone has; None for none.
 
     Returns:
-        ``lightcone``, ``noisy lightcone``, ``cone of width <w>``, ``statevector`` or ``pennylane:<device>``; and the
-        circuit.
+        ``lightcone``, ``cone of width <w>``, either of them ``noisy``, ``statevector`` or ``pennylane:<device>``; and
+        the circuit.
 
     Raises:
         ConfigError: there is no such method, the circuit is too wide for it or it has no noise, or PennyLane does
@@ -54,7 +55,10 @@ def choose_circuit(spec: HeadSpec, simulator: str = "auto", noise: NoiseModel | 
     if noise is not None:
         if simulator not in ("auto", "lightcone"):
             raise ConfigError(f"`noise` takes simulator auto or lightcone, got '{simulator}'. Use one of them.")
-        return "noisy lightcone", NoisyCircuit(spec.n_qubits, spec.n_blocks, spec.entangler, noise)
+        if spec.n_blocks <= MAX_LIGHTCONE_BLOCKS:
+            return "noisy lightcone", NoisyCircuit(spec.n_qubits, spec.n_blocks, spec.entangler, noise)
+        noisy_cone = NoisyCone(spec.n_qubits, spec.n_blocks, spec.entangler, noise)
+        return f"noisy cone of width {noisy_cone.width}", noisy_cone
     if simulator.startswith(PENNYLANE):
         device = simulator.removeprefix(PENNYLANE)
         return simulator, PennyLaneCircuit(device, spec.n_qubits, spec.entangler)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sqdr.cli.completion import config_names
+from sqdr.cli.completion import config_names, hardware_names
 from sqdr.cli.console import DataRootOption, JsonOption, OverwriteOption, emit_json, output, table_of, wants_progress
 from sqdr.errors import ConfigError
 
@@ -24,6 +24,13 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of weights and batch order.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto.")] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(
+            help="A hardware file whose noise the circuit has in training and in the accuracies, such as local_dm.",
+            autocompletion=hardware_names,
+        ),
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     data_root: DataRootOption = None,
     overwrite: OverwriteOption = False,
@@ -33,14 +40,14 @@ def train(
 
     Example: sqdr train --config digits_small --out runs/digits
 
-    Example: sqdr train --resume runs/digits
+    Example: sqdr train --config digits_small --noise local_dm --out runs/noisy
     """
     from sqdr.train.api import train as train_model
     from sqdr.train.loop import resume_training
 
     progress = wants_progress(json_output)
     if resume is not None:
-        if overwrite or any(option is not None for option in (config, out, seed, device, threads, data_root)):
+        if overwrite or any(option is not None for option in (config, out, seed, device, noise, threads, data_root)):
             raise ConfigError("`--resume` continues a run as it was configured. Leave the other options away.")
         path, summary = resume, resume_training(resume, n_epochs=epochs, progress=progress)
     else:
@@ -56,6 +63,7 @@ def train(
             n_epochs=epochs,
             device=device,
             n_threads=threads,
+            noise=noise,
         )
         path, summary = trained.path, trained.summary
     if json_output:
@@ -68,6 +76,7 @@ def train(
                 ("test accuracy", f"{summary.test_accuracy:.4f}"),
                 ("validation accuracy", f"{summary.val_accuracy:.4f}"),
                 ("training accuracy", f"{summary.train_accuracy:.4f}"),
+                *([] if summary.noise is None else [("under the noise of", summary.noise)]),
                 ("best epoch", f"{summary.best_epoch} of {summary.n_epochs}"),
                 ("parameters", f"{summary.n_parameters:,}"),
                 *([("files left out", f"{len(summary.left_out):,}, see summary.json")] if summary.left_out else []),
