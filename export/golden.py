@@ -8,8 +8,8 @@ from sqdr.bundle import Golden
 from sqdr.coding import encode_images
 from sqdr.data import Images
 from sqdr.head import HeadParameters, counts_to_angles, readout
-from sqdr.specification import MAX_STATEVECTOR_QUBITS, HeadSpec
-from sqdr.train.head import lightcone, statevector
+from sqdr.specification import MAX_LIGHTCONE_BLOCKS, MAX_STATEVECTOR_QUBITS, HeadSpec
+from sqdr.train.head import cone, lightcone, statevector
 from sqdr.train.joint import JointModel, float_spikes
 
 __all__ = ["exact_expectations", "make_golden"]
@@ -46,8 +46,9 @@ def make_golden(model: JointModel, parameters: HeadParameters, images: Images) -
 
 
 def exact_expectations(angles: NDArray[np.float64], parameters: HeadParameters, head: HeadSpec) -> NDArray[np.float64]:
-    """Return <Z> (N, n_qubits) in float64: by state vector, or by light cone where that is too wide."""
+    """Return <Z> (N, n_qubits) in float64: by state vector, or by light cones where that is too wide."""
     is_narrow = head.n_qubits <= MAX_STATEVECTOR_QUBITS
-    simulate = statevector.expectations if is_narrow else lightcone.expectations
+    wide = lightcone if head.n_blocks <= MAX_LIGHTCONE_BLOCKS else cone
+    simulate = statevector.expectations if is_narrow else wide.expectations
     z = simulate(torch.from_numpy(angles), torch.from_numpy(parameters.weights), head.entangler)
     return z.numpy()  # type: ignore[no-any-return]

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sqdr.backends import ShotCounts
-from sqdr.circuit import Entangler, entangler_pairs
+from sqdr.circuit import Entangler, cone_reach, entangler_pairs
 from sqdr.deploy.heads import lightcone
 from sqdr.deploy.heads.base import HeadBase, check_angles, check_entangler, check_shots, check_weights
 from sqdr.deploy.heads.drawing import check_bits, draw, tally
 from sqdr.errors import DeviceError
-from sqdr.specification import MAX_LIGHTCONE_BLOCKS
+from sqdr.specification import MAX_LIGHTCONE_BLOCKS, MAX_STATEVECTOR_QUBITS
 
 __all__ = ["StatevectorHead", "signed_sums"]
 
@@ -42,8 +42,9 @@ class StatevectorHead(HeadBase):
     The shots are drawn by ``numpy.random.default_rng(seed)``, sample after sample: with a seed they are
     repeatable, and the same however the samples are split over calls.
 
-    Up to 20 qubits at any depth. Above that, one or two blocks have a closed form
-    (`sqdr.deploy.heads.lightcone`): each <Z> by itself, exactly, but no joint state to draw shots from.
+    Up to 20 qubits at any depth. Above that each <Z> is computed by itself, exactly, but there is no joint state to
+    draw shots from: one or two blocks have a closed form (`sqdr.deploy.heads.lightcone`); with more, <Z> of a qubit
+    comes from the state vector of its light cone, all other gates cancel.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class StatevectorHead(HeadBase):
         self._entangler = check_entangler(entangler)
         n_blocks, n_qubits = self._weights.shape[:2]
         check_shots(shots)
-        _check_size(n_blocks, n_qubits, shots)
+        _check_size(n_blocks, n_qubits, shots, self._entangler)
         super().__init__(NAME, "exact" if shots is None else "sampled", n_qubits)
         self._shots = shots
         self._rng = np.random.default_rng(seed)
@@ -87,19 +88,33 @@ class StatevectorHead(HeadBase):
         return np.concatenate(rows)
 
     def _run_batch(self, angles: Floats) -> Floats:
-        if self._is_closed_form:
+        if self._is_closed_form and len(self._weights) <= MAX_LIGHTCONE_BLOCKS:
             return lightcone.expectations(angles, self._weights, self._entangler)
+        if self._is_closed_form:
+            return self._cones(angles)
         table = self._probabilities(angles)
         if self._shots is None:
             return signed_sums(table, self.n_qubits)
         # Counts are summed as integers: no order of summation shows.
         return signed_sums(draw(self._rng, table, self._shots), self.n_qubits) / self._shots
 
+    def _cones(self, angles: Floats) -> Floats:
+        """<Z> of every qubit from the state vector of its light cone: 2L - 1 qubits, or fewer at a chain's end."""
+        reach = cone_reach(self.n_qubits, len(self._weights), self._entangler)
+        found = np.empty(angles.shape[:2])
+        for qubit in range(self.n_qubits):
+            cone = np.arange(qubit - reach, qubit + reach + 1)
+            cone = cone % self.n_qubits if self._entangler == "ring" else cone[(cone >= 0) & (cone < self.n_qubits)]
+            # a cone narrower than the register is a chain, also out of a ring
+            head = StatevectorHead(weights=self._weights[:, cone], entangler="chain" if reach else "none")
+            found[:, qubit] = head.expectations(angles[:, cone])[:, int(np.flatnonzero(cone == qubit)[0])]
+        return found
+
     def sample(self, angles: Floats, shots: int, part: int = 0) -> ShotCounts:
         """Draw shots, each time further ones; see `sqdr.backends.SamplingHead`."""
         checked = check_angles(angles, self.n_qubits)
         check_shots(shots)
-        _check_size(len(self._weights), self.n_qubits, shots)
+        _check_size(len(self._weights), self.n_qubits, shots, self._entangler)
         parts = [ShotCounts.empty(0, self.n_qubits)]
         for start in range(0, len(checked), self._batch):
             batch = checked[start : start + self._batch]
@@ -125,7 +140,7 @@ class StatevectorHead(HeadBase):
             DeviceError: the circuit is too wide to have one.
         """
         checked = check_angles(angles, self.n_qubits)
-        _check_size(len(self._weights), self.n_qubits, 1)
+        _check_size(len(self._weights), self.n_qubits, 1, self._entangler)
         batches = (checked[start : start + self._batch] for start in range(0, len(checked), self._batch))
         return np.concatenate([np.empty((0, 1 << self.n_qubits)), *map(self._probabilities, batches)])
 
@@ -140,15 +155,16 @@ class StatevectorHead(HeadBase):
         return np.asarray(state.real**2 + state.imag**2)
 
 
-def _check_size(n_blocks: int, n_qubits: int, shots: int | None) -> None:
+def _check_size(n_blocks: int, n_qubits: int, shots: int | None, entangler: Entangler) -> None:
     if shots is not None and shots > MAX_SHOTS:
         raise DeviceError(f"`shots` must be 1 to {MAX_SHOTS} on {NAME}, got {shots}.")
     if n_qubits <= MAX_QUBITS:
         return
-    if n_blocks > MAX_LIGHTCONE_BLOCKS:
+    width = 2 * cone_reach(n_qubits, n_blocks, entangler) + 1
+    if width > MAX_STATEVECTOR_QUBITS:
         raise DeviceError(
-            f"{NAME} has {MAX_QUBITS} qubits for more than {MAX_LIGHTCONE_BLOCKS} blocks, the circuit needs {n_qubits} "
-            f"for {n_blocks}. Choose a larger device."
+            f"{NAME} has {MAX_QUBITS} qubits for more than {MAX_STATEVECTOR_QUBITS // 2} blocks, the circuit needs "
+            f"{n_qubits} for {n_blocks}. Choose a larger device."
         )
     if shots is not None:
         raise DeviceError(

@@ -12,7 +12,7 @@ every block by default.
 from collections.abc import Callable
 from typing import Any, Literal
 
-__all__ = ["Entangler", "entangler_pairs", "qnode", "reupload"]
+__all__ = ["Entangler", "cone_reach", "entangler_pairs", "qnode", "reupload"]
 
 Entangler = Literal["ring", "chain", "none"]
 
@@ -28,6 +28,11 @@ def entangler_pairs(n_qubits: int, entangler: Entangler) -> list[tuple[int, int]
     if entangler == "ring" and n_qubits > 2:
         pairs.append((n_qubits - 1, 0))
     return pairs
+
+
+def cone_reach(n_qubits: int, n_blocks: int, entangler: Entangler) -> int:
+    """Return how many qubits on either side of a qubit its <Z> depends on, were the register wide enough."""
+    return n_blocks - 1 if entangler_pairs(n_qubits, entangler) else 0
 
 
 def reupload(angles: Any, weights: Any, entangler: Entangler) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from sqdr.circuit import Entangler
+from sqdr.circuit import Entangler, cone_reach
 from sqdr.strict import StrictModel
 from sqdr.timing import Timing
 
@@ -265,10 +265,12 @@ class HeadSpec(StrictModel):
 
     @model_validator(mode="after")
     def _is_simulable(self) -> "HeadSpec":
-        if self.n_qubits > MAX_STATEVECTOR_QUBITS and self.n_blocks > MAX_LIGHTCONE_BLOCKS:
+        width = min(self.n_qubits, 2 * cone_reach(self.n_qubits, self.n_blocks, self.entangler) + 1)
+        if width > MAX_STATEVECTOR_QUBITS:
             raise ValueError(
-                f"more than {MAX_STATEVECTOR_QUBITS} qubits take at most {MAX_LIGHTCONE_BLOCKS} blocks, got "
-                f"{self.n_qubits} qubits and {self.n_blocks} blocks: nothing here can check such a circuit."
+                f"more than {MAX_STATEVECTOR_QUBITS} qubits take at most {MAX_STATEVECTOR_QUBITS // 2} blocks, got "
+                f"{self.n_qubits} qubits and {self.n_blocks} blocks, whose light cones take {width} qubits: "
+                "nothing here can check such a circuit."
             )
         return self
 

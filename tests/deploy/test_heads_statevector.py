@@ -104,10 +104,33 @@ def test_wider_ring_equals_windows_of_three_qubits(n_qubits: int) -> None:
     assert head.report().n_circuits == 1
 
 
+@pytest.mark.parametrize("entangler", ["ring", "chain", "none"])
+@pytest.mark.parametrize(("n_qubits", "n_blocks"), [(21, 3), (30, 4), (200, 3)])
+def test_wider_and_deeper_circuits_equal_the_cones_of_training(n_qubits: int, n_blocks: int, entangler: Any) -> None:
+    torch = pytest.importorskip("torch", reason="needs the train extra")
+    from sqdr.train.head import cone
+
+    weights, angles = _case(n_blocks, n_qubits, 2)
+    found = _head(weights, entangler).expectations(angles)
+    expected = cone.expectations(torch.from_numpy(angles), torch.from_numpy(weights), entangler).numpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("entangler", ["ring", "chain"])
+def test_wider_circuits_of_three_blocks_equal_windows_of_five_qubits(entangler: Any) -> None:
+    weights, angles = _case(3, 40, 1)
+    found = _head(weights, entangler).expectations(angles)[0]
+    for qubit in (2, 20, 37, *((0, 39) if entangler == "ring" else ())):
+        window = [(qubit + shift) % 40 for shift in (-2, -1, 0, 1, 2)]
+        expected = _reference(weights[:, window], angles[:, window], "chain")[0, 2]
+        np.testing.assert_allclose(found[qubit], expected, rtol=0, atol=TOLERANCE)
+
+
 @pytest.mark.parametrize(
     ("n_blocks", "n_qubits", "shots", "match"),
     [
-        (3, 21, None, "has 20 qubits for more than 2 blocks, the circuit needs 21 for 3"),
+        (9, 21, None, "has 20 qubits for more than 8 blocks, the circuit needs 21 for 9"),
+        (3, 21, 100, "`shots` take at most 20 qubits"),
         (2, 21, 100, "`shots` take at most 20 qubits on local:sv, got 21: above that each <Z> is computed by itself"),
         (1, 1000, 1, "`shots` take at most 20 qubits"),
         (1, 2, 2**31, "`shots` must be 1 to 2147483647 on local:sv, got 2147483648"),

@@ -184,3 +184,19 @@ def test_coding_message_bits_hold_its_largest_payload(kind: str, bits: int) -> N
     coding = CodingSpec(kind=kind, bits=bits)
     n_bits = coding.max_payload.bit_length()
     assert coding.message_bits == (0 if n_bits == 1 and kind == "rate" else n_bits)
+
+
+@pytest.mark.parametrize(
+    ("n_qubits", "n_blocks", "entangler"),
+    [(16, 64, "ring"), (17, 2, "ring"), (17, 8, "ring"), (1024, 8, "chain"), (1024, 64, "none")],
+)
+def test_head_whose_light_cones_can_be_computed_is_taken(n_qubits: int, n_blocks: int, entangler: str) -> None:
+    assert HeadSpec(n_qubits=n_qubits, n_blocks=n_blocks, entangler=entangler).n_blocks == n_blocks
+
+
+@pytest.mark.parametrize(("n_qubits", "n_blocks", "width"), [(17, 9, 17), (1024, 9, 17), (18, 64, 18)])
+def test_head_whose_light_cones_are_too_wide_is_refused_in_one_line(n_qubits: int, n_blocks: int, width: int) -> None:
+    message = f"at most 8 blocks, got {n_qubits} qubits and {n_blocks} blocks, whose light cones take {width} qubits"
+    with pytest.raises(ConfigError, match=message) as caught:
+        parse(HeadSpec, {"n_qubits": n_qubits, "n_blocks": n_blocks}, "head")
+    assert len(str(caught.value).splitlines()) == 1

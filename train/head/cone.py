@@ -9,17 +9,12 @@ on which a CZ does nothing. One and two blocks have a closed form (`sqdr.train.h
 import torch
 from torch import Tensor
 
-from sqdr.circuit import Entangler, entangler_pairs
+from sqdr.circuit import Entangler, cone_reach
 from sqdr.errors import ConfigError
 from sqdr.train.head.bloch import inverse, north, rotate
 from sqdr.train.head.statevector import cz_signs, rotation
 
-__all__ = ["cone_reach", "expectations"]
-
-
-def cone_reach(n_qubits: int, n_blocks: int, entangler: Entangler) -> int:
-    """Return how many qubits on either side of a qubit its <Z> depends on, were the register wide enough."""
-    return n_blocks - 1 if entangler_pairs(n_qubits, entangler) else 0
+__all__ = ["expectations"]
 
 
 def expectations(angles: Tensor, weights: Tensor, entangler: Entangler) -> Tensor:

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from sqdr.circuit import Entangler, entangler_pairs
+from sqdr.circuit import Entangler, cone_reach, entangler_pairs
 from sqdr.errors import ConfigError
 from sqdr.hw_configs import NoiseModel
 from sqdr.noise import pauli_channel
 from sqdr.train.head.bloch import rotate
-from sqdr.train.head.cone import cone_reach
 
 __all__ = ["MAX_WIDTH", "NoisyCone"]
 

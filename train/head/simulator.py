@@ -9,6 +9,7 @@ from functools import partial
 
 from torch import Tensor
 
+from sqdr.circuit import cone_reach
 from sqdr.errors import ConfigError
 from sqdr.hw_configs import NoiseModel
 from sqdr.specification import MAX_LIGHTCONE_BLOCKS, MAX_STATEVECTOR_QUBITS, HeadSpec
@@ -66,7 +67,7 @@ def choose_circuit(spec: HeadSpec, simulator: str = "auto", noise: NoiseModel | 
         raise ConfigError(f"`simulator` must be {', '.join(EXACT)} or {PENNYLANE}<device>, got '{simulator}'.")
     if simulator != "statevector" and spec.n_blocks <= MAX_LIGHTCONE_BLOCKS:
         return "lightcone", partial(lightcone.expectations, entangler=spec.entangler)
-    width = 2 * cone.cone_reach(spec.n_qubits, spec.n_blocks, spec.entangler) + 1
+    width = 2 * cone_reach(spec.n_qubits, spec.n_blocks, spec.entangler) + 1
     if simulator != "statevector" and _is_cone_chosen(spec.n_qubits, width, simulator):
         return f"cone of width {width}", partial(cone.expectations, entangler=spec.entangler)
     if spec.n_qubits > MAX_STATEVECTOR_QUBITS:
