@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sqdr.bundle import Bundle
 from sqdr.coding import encode_images
+from sqdr.errors import ExportError
 from sqdr.head import HeadParameters, counts_to_angles, readout
 from sqdr.netx import NetxLayer, read_network
 from sqdr.specification import MAX_STATEVECTOR_QUBITS, CodingSpec, ConvSpec, DenseSpec, EncoderSpec, HeadSpec, ModelSpec
@@ -152,3 +153,10 @@ def test_model_is_standard_onnx() -> None:
     assert [opset.domain for opset in model.opset_import] == [""]
     assert {node.domain for node in model.graph.node} == {""}
     assert [value.name for value in model.graph.output] == ["logits", "expectations", "counts"]
+
+
+def test_circuit_too_wide_for_its_depth_is_refused_rather_than_cut_to_two_blocks() -> None:
+    n_qubits = MAX_STATEVECTOR_QUBITS + 1
+    layers, spec, parameters = random_model(HeadSpec(n_qubits=n_qubits, n_blocks=3, n_classes=3))
+    with pytest.raises(ExportError, match="16 qubits for more than 2 blocks, got 17 qubits and 3 blocks"):
+        classifier_onnx(layers, spec, parameters, {})
