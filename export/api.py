@@ -42,6 +42,7 @@ from sqdr.hw_configs import Loihi2, load_hardware
 from sqdr.netx import NetxLayer, read_network
 from sqdr.specification import ModelSpec
 from sqdr.storage import staged_directory, storage_errors
+from sqdr.train.config import TrainConfig
 from sqdr.train.joint import JointModel
 from sqdr.train.loop import load_data
 from sqdr.train.run_folder import RunFolder, RunSummary
@@ -100,6 +101,7 @@ def export(
         raise ConfigError(f"`hardware` must be a loihi2 file, got {chip.name}, a {chip.kind}. Use {DEFAULT_HARDWARE}.")
     summary = folder.read_summary()
     config = folder.read_config()
+    _check_deployable(config)
     model = folder.load_model(config.head.simulator)
     data = load_data(config.with_data_root(data_root))
     if target.suffix != ZIP_SUFFIX:
@@ -132,6 +134,20 @@ def _stages(progress: Progress | None) -> Callable[[str], None]:
     return tell
 
 
+def _check_deployable(config: TrainConfig) -> None:
+    """Refuse what the deployed head does not compute."""
+    if config.head.kind != "quantum":
+        raise ExportError(
+            f"`head.kind` must be quantum to be exported, got {config.head.kind}: a classical head serves comparisons "
+            "in training. Train with kind: quantum."
+        )
+    if config.head.rate_normalisation != "none":
+        raise ExportError(
+            "`head.rate_normalisation` must be none to be exported: the deployed head turns each count into its angle "
+            "by itself. Train with none, and spike_dropout instead."
+        )
+
+
 def _write(
     stage: Path,
     model: JointModel,
@@ -142,7 +158,7 @@ def _write(
     tell: Callable[[str], None],
 ) -> Manifest:
     spec, coding = model.spec, model.spec.coding
-    parameters = model.head.parameters_for_deployment()
+    parameters = model.quantum_head.parameters_for_deployment()
     tell(f"writing the encoder, and checking it against the rules of {chip.name}")
     write_netx(model.encoder, coding.max_payload, stage / "encoder.net")
     layers = read_network(stage / "encoder.net")

@@ -12,7 +12,7 @@ from sqdr.data import Images
 from sqdr.errors import DataError
 from sqdr.specification import CodingSpec
 
-__all__ = ["CodedImages", "batches"]
+__all__ = ["CodedImages", "EpochBatches", "batches"]
 
 # Below this the coded set is kept in memory; above it each batch is coded when it is needed.
 MAX_KEPT_BYTES = 1 << 30
@@ -55,10 +55,10 @@ class CodedImages(Dataset[Batch]):
         return chosen, self._labels[positions]
 
 
-class _EpochBatches(Sampler[Tensor]):
+class EpochBatches(Sampler[Tensor]):
     """Positions of each batch; shuffled anew from (seed, epoch), so that resuming repeats nothing."""
 
-    def __init__(self, n_images: int, batch_size: int, seed: int | None, device: str) -> None:
+    def __init__(self, n_images: int, batch_size: int, seed: int | None, device: str = "cpu") -> None:
         self._n_images = n_images
         self._batch_size = batch_size
         self._seed = seed
@@ -84,4 +84,4 @@ def batches(
 ) -> DataLoader[Batch]:
     """Return a loader of (spikes uint8, labels) batches on a device; shuffled if a seed is given."""
     data = CodedImages(images, coding, device)
-    return DataLoader(data, batch_size=None, sampler=_EpochBatches(len(data), batch_size, seed, device))
+    return DataLoader(data, batch_size=None, sampler=EpochBatches(len(data), batch_size, seed, device))

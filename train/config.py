@@ -22,6 +22,8 @@ from sqdr.specification import (
 from sqdr.strict import StrictModel, load_yaml, parse
 from sqdr.train.encoder.cuba import CubaChoice
 from sqdr.train.encoder.presets import PresetName, preset_layers
+from sqdr.train.encoder.weight_init import EncoderInit
+from sqdr.train.joint import HeadKind, HeadVariant, RateNormalisation
 
 __all__ = [
     "DataConfig",
@@ -42,10 +44,12 @@ class DataConfig(StrictModel):
     Args:
         name: of the data set, as it is registered.
         root: its folder; null for the folder in SQDR_DATA_DIR, then ``data``.
+        limit: train on so many of the first training images; null for all. Validation and test stay whole.
     """
 
     name: str
     root: Path | None = None
+    limit: int | None = Field(default=None, ge=1)
 
 
 class EncoderConfig(StrictModel):
@@ -60,7 +64,8 @@ class EncoderConfig(StrictModel):
         is_weight_normalised: train weight direction and length apart; folded before export.
         weight_scale: factor on SLAYER's initial weights.
         initial_rate: mean spike rate that each layer is set to before training, see
-            `sqdr.train.encoder.initialisation`; null leaves SLAYER's own initialisation.
+            `sqdr.train.encoder.initialisation`; null leaves the weights as drawn.
+        weight_init: how the weights are drawn, see `sqdr.train.encoder.weight_init`.
     """
 
     preset: PresetName | None = None
@@ -70,6 +75,7 @@ class EncoderConfig(StrictModel):
     is_weight_normalised: bool = True
     weight_scale: float = Field(default=2.0, gt=0, le=64)
     initial_rate: float | None = Field(default=0.05, gt=0, lt=1)
+    weight_init: EncoderInit = "slayer"
 
     @model_validator(mode="after")
     def _preset_or_layers(self) -> "EncoderConfig":
@@ -84,10 +90,22 @@ class HeadConfig(HeadSpec):
     Args:
         simulator: ``auto``, ``statevector`` or ``lightcone`` (exact, batched, in torch), or
             ``pennylane:<device>`` such as ``pennylane:default.qubit``; ``auto`` is the cheaper of the first two.
+        kind: ``quantum``, or a classical head to compare with, which is not exported: ``linear``, ``mlp`` or
+            ``fourier``, see `sqdr.train.head.classical`.
+        is_circuit_frozen: train all but the circuit's rotations.
+        rate_normalisation: ``sample`` divides each image's rates by their mean; it is not exported.
     """
 
     n_classes: int = Field(default=2, ge=2, le=1000, exclude=True)
     simulator: str = "auto"
+    kind: HeadKind = "quantum"
+    is_circuit_frozen: bool = False
+    rate_normalisation: RateNormalisation = "none"
+
+    @property
+    def variant(self) -> HeadVariant:
+        """What the joint model needs to know of the head beside its specification."""
+        return HeadVariant(self.kind, self.is_circuit_frozen, self.rate_normalisation)
 
     @field_validator("simulator")
     @classmethod
@@ -103,7 +121,7 @@ class TrainingConfig(StrictModel):
     Args:
         n_epochs: passes over the training part.
         batch_size: images per step.
-        encoder_lr: Adam's learning rate of the encoder, decayed to 0 along a cosine.
+        encoder_lr: learning rate of the encoder, decayed to 0 along a cosine.
         head_lr: the same for the head.
         early_stop_patience: stop after so many epochs without a better validation accuracy.
         precision: ``tf32`` lets a GPU multiply in TF32, which is exact for 8-bit weights times
@@ -118,6 +136,8 @@ class TrainingConfig(StrictModel):
         noise: name or path of a hardware file of kind ``braket_local`` whose noise the circuit has in training and
             in the run's accuracies; null for none. Takes up to four blocks, or up to seven qubits; without an
             entangler, any number of both.
+        optimiser: ``adam``, ``adamw`` (weight decay 0.01), ``rmsprop`` or ``sgd`` (momentum 0.9).
+        spike_dropout: probability of losing each feature spike in training, so that the head learns to do without.
     """
 
     n_epochs: int = Field(ge=1, le=100_000)
@@ -132,6 +152,8 @@ class TrainingConfig(StrictModel):
     n_threads: int | None = Field(default=None, ge=1)
     cuba: CubaChoice = "auto"
     noise: str | None = None
+    optimiser: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
+    spike_dropout: float = Field(default=0.0, ge=0, lt=1)
 
     def noise_model(self) -> NoiseModel | None:
         """Return the noise that ``noise`` names.
@@ -169,6 +191,12 @@ class TrainConfig(StrictModel):
     encoder: EncoderConfig
     head: HeadConfig
     training: TrainingConfig
+
+    @model_validator(mode="after")
+    def _noise_has_a_circuit(self) -> "TrainConfig":
+        if self.training.noise is not None and self.head.kind != "quantum":
+            raise ValueError(f"`noise` is of a circuit, which a {self.head.kind} head has not. Set noise: null.")
+        return self
 
     def with_options(self, **options: Any) -> "TrainConfig":
         """Return a copy with some of the training options replaced; None leaves one as it is."""
@@ -252,7 +280,8 @@ def resolve_model(config: TrainConfig, data: DataSplits) -> ModelSpec:
                 "is_weight_normalised": encoder.is_weight_normalised,
                 "weight_scale": encoder.weight_scale,
             },
-            "head": config.head.model_dump(exclude={"simulator", "n_classes"}) | {"n_classes": len(data.class_names)},
+            "head": config.head.model_dump(include=set(HeadSpec.model_fields) - {"n_classes"})
+            | {"n_classes": len(data.class_names)},
         },
         "model",
     )

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from sqdr.errors import TrainingError
 from sqdr.train.config import TrainingConfig
 from sqdr.train.joint import JointModel, float_spikes
+from sqdr.train.optimiser import optimiser_and_schedule
 
 __all__ = ["JointTraining"]
 
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class JointTraining(lightning.LightningModule):  # type: ignore[misc]
-    """Cross-entropy, Adam with one learning rate for each half, a cosine to zero over all steps."""
+    """Cross-entropy, one learning rate for each half, a cosine to zero over all steps."""
 
     def __init__(self, model: JointModel, training: TrainingConfig, n_steps: int) -> None:
         super().__init__()
@@ -63,16 +64,8 @@ class JointTraining(lightning.LightningModule):  # type: ignore[misc]
         sums.clear()
 
     def configure_optimizers(self) -> Any:
-        """Return Adam and the cosine schedule, stepped with every batch."""
-        encoder = [p for p in self.model.encoder.parameters() if p.requires_grad]
-        head = [p for p in self.model.head.parameters() if p.requires_grad]
-        optimiser = torch.optim.Adam(
-            [
-                {"params": encoder, "lr": self._training.encoder_lr},
-                {"params": head, "lr": self._training.head_lr},
-            ]
-        )
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self._n_steps)
+        """Return the optimiser and the cosine schedule, stepped with every batch."""
+        optimiser, schedule = optimiser_and_schedule(self.model, self._training, self._n_steps)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """One training run, from configuration to a finished run folder."""
 
 import contextlib
+import dataclasses
 import logging
 import os
 import shutil
@@ -24,21 +25,20 @@ from sqdr.plugins import load_plugin
 from sqdr.storage import storage_errors, write_atomically
 from sqdr.train.batches import CodedImages, batches
 from sqdr.train.checkpoint import SafetensorsCheckpoints, load_checkpoint
-from sqdr.train.config import TrainConfig, TrainingConfig, resolve_model
+from sqdr.train.config import DataConfig, TrainConfig, TrainingConfig, resolve_model
 from sqdr.train.curves import draw_curves, merge_metrics, write_metrics
 from sqdr.train.encoder.cuba.choice import check_choice
-from sqdr.train.encoder.initialisation import wake_layers
 from sqdr.train.encoder.slayer import cuda_problem
+from sqdr.train.initial_model import INITIALISATION_IMAGES, build_model, initialise_model
 from sqdr.train.joint import JointModel, float_spikes, n_trained_parameters
 from sqdr.train.lightning_module import JointTraining
 from sqdr.train.run_folder import RunFolder, RunSummary, load_weights
 from sqdr.train.versions import library_versions
 
-__all__ = ["accuracy", "load_data", "resume_training", "run_training"]
+__all__ = ["accuracy", "load_data", "load_splits", "resume_training", "run_training"]
 
 logger = logging.getLogger(__name__)
 
-INITIALISATION_IMAGES = 256
 EVALUATION_BATCH = 256
 MONITOR = "val_accuracy"
 # By this file a folder is known as a run of ours, which alone may be replaced.
@@ -54,8 +54,18 @@ def load_data(config: TrainConfig) -> DataSplits:
         DataError: it is missing or unreadable.
         ConfigError: no such data set.
     """
-    logger.info("reading data set %s", config.data.name)
-    data: DataSplits = load_plugin("sqdr.datasets", config.data.name)(config.data.root)
+    return load_splits(config.data)
+
+
+def load_splits(config: DataConfig) -> DataSplits:
+    """Return a data set, its training part cut to ``limit``; raises as `load_data` does."""
+    logger.info("reading data set %s", config.name)
+    data: DataSplits = load_plugin("sqdr.datasets", config.name)(config.root)
+    limit = config.limit
+    if limit is not None and limit > len(data.train):
+        raise ConfigError(f"`limit` must be at most the {len(data.train)} training images of {data.name}, got {limit}.")
+    if limit is not None:
+        data = dataclasses.replace(data, train=data.train[:limit])
     logger.info(
         "%d training, %d validation and %d test images of shape %s in %d classes",
         len(data.train),
@@ -141,16 +151,13 @@ def _fit(
     training = config.training
     with _reproducible(training):
         lightning.seed_everything(training.seed, verbose=False)
-        model = JointModel(run.read_spec(), config.head.simulator, training.cuba, training.noise_model())
+        model = build_model(config, run.read_spec())
         logger.info("%d trained parameters, on %s, seed %d", n_trained_parameters(model), accelerator, training.seed)
         coding = model.spec.coding
         train_batches = batches(data.train, coding, training.batch_size, training.seed, device=accelerator)
         val_batches = batches(data.validation, coding, EVALUATION_BATCH, device=accelerator)
-        if config.encoder.initial_rate is not None and not is_resumed:
-            sample = CodedImages(data.train[:INITIALISATION_IMAGES], coding)
-            spikes, _ = sample[torch.arange(len(sample))]
-            logger.info("setting the layers to a spike rate of %g", config.encoder.initial_rate)
-            wake_layers(model.encoder, float_spikes(spikes), config.encoder.initial_rate)
+        if not is_resumed:
+            initialise_model(model, config, CodedImages(data.train[:INITIALISATION_IMAGES], coding))
         module = JointTraining(model, training, training.n_epochs * len(train_batches))
         best = _BestCheckpoint(
             run.best.parent, filename="best", monitor=MONITOR, mode="max", save_last=True, enable_version_counter=False

@@ -104,7 +104,7 @@ class RunFolder:
 
     def load_model(self, simulator: str = "auto") -> JointModel:
         """Return the best model, rebuilt from its specification and checkpoint."""
-        return load_weights(JointModel(self.read_spec(), simulator), self.best)
+        return load_weights(JointModel(self.read_spec(), simulator, variant=self.read_config().head.variant), self.best)
 
 
 def load_weights(model: JointModel, checkpoint: Path) -> JointModel:

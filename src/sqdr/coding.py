@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sqdr.errors import DataError, ShapeError
 from sqdr.specification import CodingSpec
 
-__all__ = ["check_images", "check_spikes", "encode_images", "largest_payloads", "spike_table"]
+__all__ = ["PIXEL_MAX", "check_images", "check_spikes", "encode_images", "largest_payloads", "spike_table"]
 
 PIXEL_MAX = 255
 

@@ -14,6 +14,7 @@ EXTRA_OF_MODULE = {
     "lightning": "train",
     "sklearn": "train",
     "matplotlib": "results",
+    "scipy": "train",
     "pyarrow": "results",
     "lava": "lava",
     "h5py": "train",

@@ -31,7 +31,7 @@ def conv_matrix(
 
     Source: lava-nc 0.10.0, lava/proc/conv/utils.py conv and output_shape.
     """
-    from scipy.sparse import coo_matrix  # type: ignore[import-untyped]  # comes with lava-nc
+    from scipy.sparse import coo_matrix  # comes with lava-nc
 
     sides = [
         (size + 2 * pad - step * (kernel - 1) - 1) // move + 1

@@ -1,0 +1,145 @@
+"""Do what is left of a study: tune every arm, then run it, on one core for each job."""
+
+import multiprocessing
+import platform
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import torch
+
+from sqdr.errors import BackendCrashError, TrainingError
+from sqdr.train.studies.definition import Overrides, StudyConfig
+from sqdr.train.studies.folder import Row, StudyFolder, Task
+from sqdr.train.studies.single_run import Outcome, train_once
+from sqdr.train.versions import library_versions
+
+__all__ = ["TUNING_SEED", "chosen_candidates", "run_study"]
+
+# Seeds that tune start here, those that count at 0.
+TUNING_SEED = 1_000_000
+
+Progress = Callable[[int, int], None]
+
+
+def run_study(study: StudyConfig, out: Path, *, n_jobs: int = 1, progress: Progress = lambda done, total: None) -> None:
+    """Do every run that is not in ``out`` yet, then write the table.
+
+    Args:
+        study: the definition.
+        out: the study's folder; runs that are there are kept.
+        n_jobs: processes, each with one thread.
+        progress: called with the runs done and the runs of the whole study.
+
+    Raises:
+        ConfigError: an arm does not fit the data.
+        DataError: the data set is missing.
+        StorageError: ``out`` is in the way or cannot be written.
+        BackendCrashError: a process was killed.
+        TrainingError: every candidate of an arm failed.
+    """
+    folder = StudyFolder(out)
+    folder.claim(study)
+    tuning = _tuning_tasks(study)
+    n_total = len(tuning) + len(study.arms) * study.n_seeds
+    rows = _do(folder, study, tuning, n_jobs, lambda done: progress(done, n_total))
+    chosen = chosen_candidates(study, rows)
+    final = [
+        Task(arm, candidate, study.config_of(arm, candidate, seed), study.faults)
+        for arm, candidate in zip(study.arms, chosen, strict=True)
+        for seed in range(study.n_seeds)
+    ]
+    rows += _do(folder, study, final, n_jobs, lambda done: progress(len(tuning) + done, n_total))
+    folder.write_table(rows)
+
+
+def chosen_candidates(study: StudyConfig, tuning: list[Row]) -> list[Overrides]:
+    """Return each arm's candidate with the best mean validation accuracy, the first of equal ones.
+
+    A candidate of which a run failed comes after all others.
+
+    Raises:
+        TrainingError: every candidate of an arm failed.
+    """
+    if study.tune is None:
+        return [{} for _ in study.arms]
+    n_seeds, n_candidates = study.tune.n_seeds, len(study.tune.candidates)
+    scores = [row.outcome.metrics.get("validation", float("-inf")) for row in tuning]
+    chosen = []
+    for number, arm in enumerate(study.arms):
+        start = number * n_candidates * n_seeds
+        sums = [sum(scores[start + i * n_seeds : start + (i + 1) * n_seeds]) for i in range(n_candidates)]
+        if max(sums) == float("-inf"):
+            error = tuning[start].outcome.error
+            raise TrainingError(
+                f"study {study.name}: every candidate of arm {' / '.join(arm.values())} failed: {error}"
+            )
+        chosen.append(study.tune.candidates[sums.index(max(sums))])
+    return chosen
+
+
+def _tuning_tasks(study: StudyConfig) -> list[Task]:
+    if study.tune is None:
+        return []
+    return [
+        Task(arm, candidate, study.config_of(arm, candidate, TUNING_SEED + number), None)
+        for arm in study.arms
+        for candidate in study.tune.candidates
+        for number in range(study.tune.n_seeds)
+    ]
+
+
+def _do(
+    folder: StudyFolder, study: StudyConfig, tasks: list[Task], n_jobs: int, progress: Callable[[int], None]
+) -> list[Row]:
+    """Return the rows of all tasks, in order, after doing those that are missing."""
+    left = {task.key: task for task in tasks if folder.outcome(task) is None}
+    cpu, versions = _cpu(), library_versions()
+    n_done = len(tasks) - len(left)
+    progress(n_done)
+    for task, outcome in _outcomes(list(left.values()), n_jobs):
+        folder.save(task, study, outcome, cpu, versions)
+        n_done += 1
+        progress(n_done)
+    rows = [folder.outcome(task) for task in tasks]
+    return [row.model_copy(update={"arm": task.arm}) for row, task in zip(rows, tasks, strict=True) if row is not None]
+
+
+def _outcomes(tasks: list[Task], n_jobs: int) -> Iterator[tuple[Task, Outcome]]:
+    """Yield (task, outcome) as they come."""
+    if n_jobs == 1 or len(tasks) < 2:
+        n_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            for task in tasks:
+                yield task, train_once(task.config, task.faults)
+        finally:
+            torch.set_num_threads(n_threads)
+        return
+    # not fork: torch has threads of its own by now
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        min(n_jobs, len(tasks)), mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        futures = {pool.submit(train_once, task.config, task.faults): task for task in tasks}
+        try:
+            while futures:
+                for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                    yield futures.pop(future), future.result()
+        except BrokenProcessPool as error:
+            raise BackendCrashError(
+                "a process of the study was killed. Start it again: finished runs are kept."
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.machine()
