@@ -58,7 +58,7 @@ class StudyConfig(StrictModel):
         n_seeds: how many seeds every arm is trained with: 0, 1, ...
         tune: what each arm chooses; null for nothing.
         faults: see `Faults`.
-        compare: see `Comparison`; null for means alone.
+        compare: see `Comparison`; none for means alone.
     """
 
     schema_version: int = Field(default=1, ge=1, le=1)
@@ -70,27 +70,31 @@ class StudyConfig(StrictModel):
     n_seeds: int = Field(default=10, ge=1, le=1000)
     tune: Tuning | None = None
     faults: Faults = Faults()
-    compare: Comparison | None = None
+    compare: tuple[Comparison, ...] = ()
 
     @model_validator(mode="after")
     def _comparison_exists(self) -> "StudyConfig":
         empty = [name for name, labels in self.axes.items() if not labels]
         if empty:
             raise ValueError(f"axis '{empty[0]}' has no label. Give at least one.")
-        if self.compare is not None:
-            if self.compare.axis not in self.axes:
-                raise ValueError(f"`compare.axis` must be one of {', '.join(self.axes)}, got '{self.compare.axis}'.")
-            labels = self.axes[self.compare.axis]
-            if self.compare.baseline not in labels:
-                raise ValueError(
-                    f"`compare.baseline` must be one of {', '.join(labels)}, got '{self.compare.baseline}'."
-                )
+        for comparison in self.compare:
+            if comparison.axis not in self.axes:
+                raise ValueError(f"`compare.axis` must be one of {', '.join(self.axes)}, got '{comparison.axis}'.")
+            labels = self.axes[comparison.axis]
+            if comparison.baseline not in labels:
+                raise ValueError(f"`baseline` must be one of {', '.join(labels)}, got '{comparison.baseline}'.")
         return self
 
     @property
     def arms(self) -> list[Arm]:
         """Every combination of labels, the last axis moving fastest."""
         return [dict(zip(self.axes, labels, strict=True)) for labels in itertools.product(*self.axes.values())]
+
+    @property
+    def n_runs(self) -> int:
+        """Of the whole study, tuning included."""
+        n_tuning = len(self.tune.candidates) * self.tune.n_seeds if self.tune else 0
+        return len(self.arms) * (self.n_seeds + n_tuning)
 
     def config_of(self, arm: Arm, candidate: Mapping[str, Any], seed: int) -> TrainConfig:
         """Return the training configuration of one run.

@@ -23,13 +23,21 @@ TUNING_SEED = 1_000_000
 Progress = Callable[[int, int], None]
 
 
-def run_study(study: StudyConfig, out: Path, *, n_jobs: int = 1, progress: Progress = lambda done, total: None) -> None:
+def run_study(
+    study: StudyConfig,
+    out: Path,
+    *,
+    n_jobs: int = 1,
+    data_root: Path | None = None,
+    progress: Progress = lambda done, total: None,
+) -> None:
     """Do every run that is not in ``out`` yet, then write the table.
 
     Args:
         study: the definition.
         out: the study's folder; runs that are there are kept.
         n_jobs: processes, each with one thread.
+        data_root: the data set's folder, in place of the configuration's.
         progress: called with the runs done and the runs of the whole study.
 
     Raises:
@@ -41,16 +49,15 @@ def run_study(study: StudyConfig, out: Path, *, n_jobs: int = 1, progress: Progr
     """
     folder = StudyFolder(out)
     folder.claim(study)
-    tuning = _tuning_tasks(study)
-    n_total = len(tuning) + len(study.arms) * study.n_seeds
-    rows = _do(folder, study, tuning, n_jobs, lambda done: progress(done, n_total))
+    tuning, n_total = _tuning_tasks(study), study.n_runs
+    rows = _do(folder, study, tuning, n_jobs, data_root, lambda done: progress(done, n_total))
     chosen = chosen_candidates(study, rows)
     final = [
         Task(arm, candidate, study.config_of(arm, candidate, seed), study.faults)
         for arm, candidate in zip(study.arms, chosen, strict=True)
         for seed in range(study.n_seeds)
     ]
-    rows += _do(folder, study, final, n_jobs, lambda done: progress(len(tuning) + done, n_total))
+    rows += _do(folder, study, final, n_jobs, data_root, lambda done: progress(len(tuning) + done, n_total))
     folder.write_table(rows)
 
 
@@ -91,14 +98,19 @@ def _tuning_tasks(study: StudyConfig) -> list[Task]:
 
 
 def _do(
-    folder: StudyFolder, study: StudyConfig, tasks: list[Task], n_jobs: int, progress: Callable[[int], None]
+    folder: StudyFolder,
+    study: StudyConfig,
+    tasks: list[Task],
+    n_jobs: int,
+    data_root: Path | None,
+    progress: Callable[[int], None],
 ) -> list[Row]:
     """Return the rows of all tasks, in order, after doing those that are missing."""
     left = {task.key: task for task in tasks if folder.outcome(task) is None}
     cpu, versions = _cpu(), library_versions()
     n_done = len(tasks) - len(left)
     progress(n_done)
-    for task, outcome in _outcomes(list(left.values()), n_jobs):
+    for task, outcome in _outcomes(list(left.values()), n_jobs, data_root):
         folder.save(task, study, outcome, cpu, versions)
         n_done += 1
         progress(n_done)
@@ -106,14 +118,14 @@ def _do(
     return [row.model_copy(update={"arm": task.arm}) for row, task in zip(rows, tasks, strict=True) if row is not None]
 
 
-def _outcomes(tasks: list[Task], n_jobs: int) -> Iterator[tuple[Task, Outcome]]:
+def _outcomes(tasks: list[Task], n_jobs: int, data_root: Path | None) -> Iterator[tuple[Task, Outcome]]:
     """Yield (task, outcome) as they come."""
     if n_jobs == 1 or len(tasks) < 2:
         n_threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             for task in tasks:
-                yield task, train_once(task.config, task.faults)
+                yield task, train_once(task.config.with_data_root(data_root), task.faults)
         finally:
             torch.set_num_threads(n_threads)
         return
@@ -122,7 +134,7 @@ def _outcomes(tasks: list[Task], n_jobs: int) -> Iterator[tuple[Task, Outcome]]:
     with ProcessPoolExecutor(
         min(n_jobs, len(tasks)), mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
-        futures = {pool.submit(train_once, task.config, task.faults): task for task in tasks}
+        futures = {pool.submit(train_once, task.config.with_data_root(data_root), task.faults): task for task in tasks}
         try:
             while futures:
                 for future in wait(futures, return_when=FIRST_COMPLETED).done:

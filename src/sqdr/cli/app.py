@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sqdr.cli import bench, cost, demo, doctor, error_budget, export, fit, hw, init, plan, run, train, verify
+from sqdr.cli import bench, cost, demo, doctor, error_budget, export, fit, hw, init, plan, run, study, train, verify
 from sqdr.cli.completion import completing
 from sqdr.cli.console import JsonOption, emit_json, errors
 from sqdr.cli.verbosity import Commands, VerboseOption, set_verbosity
@@ -60,6 +60,7 @@ app.command("cost")(cost.cost)
 app.command("demo")(demo.demo)
 app.add_typer(bench.app, name="bench")
 app.add_typer(hw.app, name="hw")
+app.add_typer(study.app, name="study")
 
 
 @app.command("doctor")
