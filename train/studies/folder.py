@@ -25,7 +25,7 @@ from sqdr.storage import storage_errors, write_atomically
 from sqdr.strict import StrictModel
 from sqdr.train.config import TrainConfig
 from sqdr.train.studies.definition import Arm, Overrides, StudyConfig, load_study
-from sqdr.train.studies.faults import Faults
+from sqdr.train.studies.faults import Faults, noise_of
 from sqdr.train.studies.single_run import Outcome
 
 __all__ = ["Row", "StudyFolder", "Task"]
@@ -51,8 +51,12 @@ class Task:
 
     @property
     def key(self) -> str:
-        """A hash of all that the run depends on, of the data only its name and limit."""
-        what = [_plain(self.config), None if self.faults is None else self.faults.model_dump(mode="json")]
+        """A hash of all that the run depends on; of the data, its name and limit only."""
+        what: list[Any] = [_plain(self.config), None if self.faults is None else self.faults.model_dump(mode="json")]
+        names = {self.config.training.noise or "none", *(self.faults.noise if self.faults else ())} - {"none"}
+        if names:
+            # a hardware file is the user's to edit
+            what.append({name: str(noise_of(name)) for name in names})
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -86,22 +90,33 @@ class StudyFolder:
 
     root: Path
 
+    @property
+    def tables(self) -> tuple[Path, Path]:
+        """All rows, as JSONL and as CSV; they exist only when the study is finished."""
+        return self.root / "results.jsonl", self.root / "results.csv"
+
     def claim(self, study: StudyConfig) -> None:
-        """Make the folder, or go on in one of the same study.
+        """Make the folder, or go on in one of the same study, with another number of seeds too.
 
         Raises:
             StorageError: it holds something else.
         """
         definition = self.root / DEFINITION
-        text = yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False)
+        if self.root.exists() and not self.root.is_dir():
+            raise StorageError(f"{self.root} is a file. Choose another --out.")
         if self.root.is_dir() and any(self.root.iterdir()) and not definition.is_file():
             raise StorageError(f"{self.root} holds other files. Choose another --out.")
-        if definition.is_file() and definition.read_text(encoding="utf-8") != text:
+        if definition.is_file() and self.study() == study:
+            return
+        # other seeds take over what is there
+        if definition.is_file() and self.study().model_copy(update={"n_seeds": study.n_seeds}) != study:
             raise StorageError(f"{self.root} holds another study, or another version of it. Choose another --out.")
         with storage_errors(self.root):
-            (self.root / "runs").mkdir(parents=True, exist_ok=True)
-            if not definition.is_file():
-                write_atomically(definition, text.encode())
+            self.root.mkdir(parents=True, exist_ok=True)
+            for table in self.tables:
+                table.unlink(missing_ok=True)
+            write_atomically(definition, yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False).encode())
+            (self.root / "runs").mkdir(exist_ok=True)
 
     def study(self) -> StudyConfig:
         """Return the definition.
@@ -146,14 +161,15 @@ class StudyFolder:
     def write_table(self, rows: list[Row]) -> None:
         """Write all rows as JSONL and as CSV."""
         lines = [json.dumps(row.model_dump(mode="json")) for row in rows]
-        write_atomically(self.root / "results.jsonl", "\n".join([*lines, ""]).encode())
+        jsonl, table = self.tables
         flat = [_flat(row) for row in rows]
         columns = list(dict.fromkeys(name for row in flat for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(flat)
-        write_atomically(self.root / "results.csv", text.getvalue().encode())
+        write_atomically(table, text.getvalue().encode())
+        write_atomically(jsonl, "\n".join([*lines, ""]).encode())
 
     def rows(self) -> list[Row]:
         """Return the finished study's rows.
@@ -161,7 +177,7 @@ class StudyFolder:
         Raises:
             DataError: it is unfinished, or damaged.
         """
-        path = self.root / "results.jsonl"
+        path, _ = self.tables
         if not path.is_file():
             self.study()
             raise DataError(f"{self.root} is an unfinished study. Continue it with the same `sqdr study run`.")

@@ -115,7 +115,12 @@ def _do(
         n_done += 1
         progress(n_done)
     rows = [folder.outcome(task) for task in tasks]
-    return [row.model_copy(update={"arm": task.arm}) for row, task in zip(rows, tasks, strict=True) if row is not None]
+    # arms may share a run
+    return [
+        row.model_copy(update={"arm": task.arm, "candidate": task.candidate})
+        for row, task in zip(rows, tasks, strict=True)
+        if row is not None
+    ]
 
 
 def _outcomes(tasks: list[Task], n_jobs: int, data_root: Path | None) -> Iterator[tuple[Task, Outcome]]:
