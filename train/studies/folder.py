@@ -1,11 +1,9 @@
 """The folder of a study: one small file for each finished run, and all of them as one table.
 
-study.yaml      the definition
-runs/<key>.json one finished run, named by the hash of what it was; written whole or not at all
-results.jsonl   one row a run, in the definition's order: tuning first
-results.csv     the same, flat
-report.json     the tables
-*.png, *.svg    the plots
+- ``study.yaml``: the definition
+- ``runs/<key>.json``: one finished run, named by the hash of what it was; written whole or not at all
+- ``results.jsonl``: one row a run, in the definition's order, tuning first; exists only when the study is finished
+- ``results.csv``: the same, flat
 """
 
 import csv
