@@ -194,7 +194,7 @@ def _flat(row: Row) -> dict[str, Any]:
     flat |= dict(_leaves("config", row.config))
     flat |= {"n_parameters": outcome.n_parameters, "n_head_parameters": outcome.n_head_parameters}
     flat |= {"best_epoch": outcome.best_epoch, "error": outcome.error, "seconds": outcome.seconds}
-    return flat | outcome.metrics
+    return flat | outcome.metrics | {"cpu": row.cpu} | dict(_leaves("versions", row.versions))
 
 
 def _leaves(name: str, value: Any) -> list[tuple[str, Any]]:
