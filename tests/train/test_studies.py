@@ -1,5 +1,6 @@
 """Studies: definitions, runs that resume, tuning that never sees the test part, paired statistics, plots."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 import yaml
@@ -162,9 +164,34 @@ def test_killed_study_goes_on_where_it_was(finished: Path, tmp_path: Path) -> No
     assert text[0] == text[1]
 
 
+def test_killed_parent_leaves_no_worker_and_a_killed_worker_ends_in_one_line(tmp_path: Path) -> None:
+    study = parse(StudyConfig, MINI | {"tune": None, "n_seeds": 400}, "mini")
+    definition = tmp_path / "mini.yaml"
+    definition.write_text(yaml.safe_dump(study.model_dump(mode="json")))
+    for is_parent_killed in (True, False):
+        out = tmp_path / f"out-{is_parent_killed}"
+        process = psutil.Popen(
+            [COMMAND, "study", "run", definition, "--out", out, "--jobs", "2"], stderr=subprocess.PIPE, text=True
+        )
+        try:
+            end = time.monotonic() + 200
+            while not list(out.glob("runs/*.json")) and time.monotonic() < end:
+                time.sleep(0.05)
+            workers = [child for child in process.children() if "spawn_main" in " ".join(child.cmdline())]
+            assert len(workers) == 2
+            (process if is_parent_killed else workers[0]).kill()
+            _, message = process.communicate(timeout=100)
+            _, alive = psutil.wait_procs(workers, timeout=60)
+            assert alive == []
+        finally:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    assert message.strip() == "error: a process of the study was killed. Start it again: finished runs are kept."
+
+
 def test_finished_study_computes_nothing_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (finished / "results.jsonl").read_bytes()
-    monkeypatch.setattr("sqdr.train.studies.run.train_once", lambda config, faults: pytest.fail("computed again"))
+    monkeypatch.setattr("sqdr.train.studies.workers.train_once", lambda config, faults: pytest.fail("computed again"))
     run_study(study_of(), finished)
     assert (finished / "results.jsonl").read_bytes() == before
 

@@ -1,18 +1,13 @@
 """Do what is left of a study: tune every arm, then run it, on one core for each job."""
 
-import multiprocessing
 import platform
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
-from sqdr.errors import BackendCrashError, TrainingError
+from sqdr.errors import TrainingError
 from sqdr.train.studies.definition import Overrides, StudyConfig
 from sqdr.train.studies.folder import Row, StudyFolder, Task
-from sqdr.train.studies.single_run import Outcome, train_once
+from sqdr.train.studies.workers import outcomes
 from sqdr.train.versions import library_versions
 
 __all__ = ["TUNING_SEED", "chosen_candidates", "run_study"]
@@ -110,7 +105,7 @@ def _do(
     cpu, versions = _cpu(), library_versions()
     n_done = len(tasks) - len(left)
     progress(n_done)
-    for task, outcome in _outcomes(list(left.values()), n_jobs, data_root):
+    for task, outcome in outcomes(list(left.values()), n_jobs, data_root):
         folder.save(task, study, outcome, cpu, versions)
         n_done += 1
         progress(n_done)
@@ -121,35 +116,6 @@ def _do(
         for row, task in zip(rows, tasks, strict=True)
         if row is not None
     ]
-
-
-def _outcomes(tasks: list[Task], n_jobs: int, data_root: Path | None) -> Iterator[tuple[Task, Outcome]]:
-    """Yield (task, outcome) as they come."""
-    if n_jobs == 1 or len(tasks) < 2:
-        n_threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            for task in tasks:
-                yield task, train_once(task.config.with_data_root(data_root), task.faults)
-        finally:
-            torch.set_num_threads(n_threads)
-        return
-    # not fork: torch has threads of its own by now
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        min(n_jobs, len(tasks)), mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        futures = {pool.submit(train_once, task.config.with_data_root(data_root), task.faults): task for task in tasks}
-        try:
-            while futures:
-                for future in wait(futures, return_when=FIRST_COMPLETED).done:
-                    yield futures.pop(future), future.result()
-        except BrokenProcessPool as error:
-            raise BackendCrashError(
-                "a process of the study was killed. Start it again: finished runs are kept."
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _cpu() -> str:
