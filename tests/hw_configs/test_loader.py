@@ -23,6 +23,7 @@ NAMES = [
     "braket_sv1",
     "braket_tn1",
     "local_dm",
+    "local_dm_tenfold",
     "loihi2_hala_point",
     "loihi2_kapoho_point",
     "loihi2_oheo_gulch",
