@@ -1,29 +1,11 @@
 """Draw a run's loss and accuracy over epochs."""
 
-import contextlib
-import csv
 from pathlib import Path
 
+from sqdr.metrics import Metrics
 from sqdr.storage import storage_errors, write_atomically
 
-__all__ = ["Metrics", "draw_curves", "merge_metrics", "write_metrics"]
-
-Metrics = dict[str, dict[int, float]]
-"""Metric name to epoch (from 0) to value."""
-
-
-def merge_metrics(logs: list[Path]) -> Metrics:
-    """Return the metrics of a run from Lightning's logs; where starts overlap, the later one counts."""
-    metrics: Metrics = {}
-    for path in logs:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                for name, value in row.items():
-                    if value and name not in ("epoch", "step"):
-                        # a killed run leaves a half-written line
-                        with contextlib.suppress(ValueError, TypeError):
-                            metrics.setdefault(name, {})[int(row["epoch"])] = float(value)
-    return metrics
+__all__ = ["draw_curves", "write_metrics"]
 
 
 def write_metrics(metrics: Metrics, path: Path) -> None:

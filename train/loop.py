@@ -21,12 +21,13 @@ from torch import Tensor
 
 from sqdr.data import DataSplits, Images
 from sqdr.errors import ConfigError, DataError, MissingDependencyError, StorageError
+from sqdr.metrics import merge_metrics
 from sqdr.plugins import load_plugin
 from sqdr.storage import storage_errors, write_atomically
 from sqdr.train.batches import CodedImages, batches
 from sqdr.train.checkpoint import SafetensorsCheckpoints, load_checkpoint
 from sqdr.train.config import DataConfig, TrainConfig, TrainingConfig, resolve_model
-from sqdr.train.curves import draw_curves, merge_metrics, write_metrics
+from sqdr.train.curves import draw_curves, write_metrics
 from sqdr.train.encoder.cuba.choice import check_choice
 from sqdr.train.encoder.slayer import cuda_problem
 from sqdr.train.initial_model import INITIALISATION_IMAGES, build_model, initialise_model

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from sqdr.errors import DataError
+from sqdr.metrics import run_logs
 from sqdr.specification import ModelSpec
 from sqdr.strict import StrictModel, parse
 from sqdr.train.checkpoint import load_checkpoint
@@ -64,8 +65,7 @@ class RunFolder:
     @property
     def attempts(self) -> list[Path]:
         """Lightning's log of each start of the run, first to last."""
-        found = (self.root / "logs").glob("attempt-*/metrics.csv")
-        return sorted(found, key=lambda path: int(path.parent.name.removeprefix("attempt-")))
+        return run_logs(self.root)
 
     @property
     def summary(self) -> Path:

@@ -16,7 +16,7 @@ from sqdr.circuit import Entangler, entangler_pairs
 from sqdr.errors import ConfigError
 from sqdr.specification import MAX_LIGHTCONE_BLOCKS
 
-__all__ = ["expectations"]
+__all__ = ["bloch_vectors", "expectations"]
 
 Floats = NDArray[np.float64]
 
@@ -39,14 +39,26 @@ def expectations(angles: Floats, weights: Floats, entangler: Entangler) -> Float
             "Use the state vector."
         )
     upload, trained = _rotation_so3(angles), _rotation_so3(weights)
-    # The Bloch vector of |0> is +z: the third column of the first block's rotation, (N, n_qubits, 3).
-    bloch: Floats = (trained[0] @ upload)[..., :, 2]
+    bloch = bloch_vectors(angles, weights)
     if n_blocks == 1:
         return np.asarray(bloch[..., 2])
     # Z pulled back: the third row of the second block's rotation.
     pulled = (trained[1] @ upload)[..., 2, :]
     across = (pulled[..., :2] * bloch[..., :2]).sum(axis=-1)
     return np.asarray(across * _neighbour_product(bloch[..., 2], entangler) + pulled[..., 2] * bloch[..., 2])
+
+
+def bloch_vectors(angles: Floats, weights: Floats) -> Floats:
+    """Return each qubit's Bloch vector after the first block's rotations, (N, n_qubits, 3).
+
+    The state is still a product there, so every vector has length 1. The CZ gates come after.
+
+    Args:
+        angles: (N, n_qubits, 3) radians.
+        weights: (n_blocks, n_qubits, 3) radians.
+    """
+    # The Bloch vector of |0> is +z: the third column of the rotation.
+    return np.asarray((_rotation_so3(weights[0]) @ _rotation_so3(angles))[..., :, 2])
 
 
 def _rotation_so3(angles: Floats) -> Floats:

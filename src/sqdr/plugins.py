@@ -25,6 +25,8 @@ EXTRA_OF_MODULE = {
     "nir": "nir",
     "pennylane": "braket",
     "qiskit": "plan",
+    "jinja2": "report",
+    "plotly": "report",
     "mitiq": "mitigation",
     "torchquantum": "bench",
     "tensorcircuit": "bench",

@@ -7,7 +7,23 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sqdr.cli import bench, cost, demo, doctor, error_budget, export, fit, hw, init, plan, run, study, train, verify
+from sqdr.cli import (
+    bench,
+    cost,
+    demo,
+    doctor,
+    error_budget,
+    export,
+    fit,
+    hw,
+    init,
+    plan,
+    report,
+    run,
+    study,
+    train,
+    verify,
+)
 from sqdr.cli.completion import completing
 from sqdr.cli.console import JsonOption, emit_json, errors
 from sqdr.cli.verbosity import Commands, VerboseOption, set_verbosity
@@ -56,6 +72,7 @@ app.command("plan")(plan.plan)
 app.command("fit")(fit.fit)
 app.command("error-budget")(error_budget.error_budget)
 app.command("run")(run.run)
+app.command("report")(report.report)
 app.command("cost")(cost.cost)
 app.command("demo")(demo.demo)
 app.add_typer(bench.app, name="bench")
