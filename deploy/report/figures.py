@@ -80,7 +80,7 @@ def _figures(report: Report) -> Iterator[tuple[str, tuple[float, float], Draw]]:
         size = 2.0 + 0.34 * min(evaluation.logits.shape[1], 40)
         yield "confusion", (size, size), lambda figure: _confusion(figure, evaluation, names)
         if evaluation.images is not None and len(evaluation.wrong):
-            yield "misclassified", (6.5, 3.2), lambda figure: _misclassified(figure, evaluation, names)
+            yield "misclassified", (6.5, 1.9), lambda figure: _misclassified(figure, evaluation, names)
     if samples.data:
         first = samples.data["samples"][0]
         if samples.data["layers"]:

@@ -200,10 +200,13 @@
   }
   drawAll();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-  const PRINTED = 660;
+  // A4 and Letter between their margins; the page is laid out for paper only after this event.
+  const PRINTED = 640;
   function resize(width) {
     for (const element of document.querySelectorAll(".plot")) {
-      if (element.data) Plotly.relayout(element, width ? { width: Math.min(width, element.classList.contains("raster") ? width / 3 : width), autosize: false } : { width: undefined, autosize: true });
+      if (!element.data) continue;
+      const share = element.classList.contains("raster") ? 3 : element.closest(".pair") ? 2 : 1;
+      Plotly.relayout(element, width ? { width: width / share - 8, autosize: false } : { width: undefined, autosize: true });
     }
   }
   addEventListener("beforeprint", () => { drawAll(); resize(PRINTED); });
