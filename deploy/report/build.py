@@ -289,7 +289,10 @@ def _evaluate(model: _Model, options: ReportOptions) -> tuple[Evaluation | None,
                 notes += [found] if isinstance(found, str) else []
             device = "" if request is None else f", {request.encoder} and {request.device}"
             shots = "" if request is None or not request.shots else f" of {request.shots:,} shots"
-            return of_rows(rows, f"{source or rows.file}{device}{shots}", images), tuple(notes)
+            made = of_rows(rows, f"{source or rows.file}{device}{shots}", images)
+            if images is not None and made.images is None:
+                notes.append(f"No image of {source} has the name of a result. With --input images are classified here instead.")
+            return made, tuple(notes)
     if bundle is None or model.encoder is None:
         return None, tuple(notes)
     name = source or f"{bundle.manifest.training.data}:test"

@@ -99,7 +99,8 @@ def of_rows(rows: ResultRows, source: str, images: Images | None) -> Evaluation:
     if images is not None:
         place = {name: index for index, name in enumerate(images.sample_ids)}
         at = np.array([place.get(name, -1) for name in rows.ids])
-        found, has_image = images.images[at], at >= 0
+        if (at >= 0).any():
+            found, has_image = images.images[at], at >= 0
     return Evaluation(
         source=source,
         ids=rows.ids,
