@@ -291,7 +291,9 @@ def _evaluate(model: _Model, options: ReportOptions) -> tuple[Evaluation | None,
             shots = "" if request is None or not request.shots else f" of {request.shots:,} shots"
             made = of_rows(rows, f"{source or rows.file}{device}{shots}", images)
             if images is not None and made.images is None:
-                notes.append(f"No image of {source} has the name of a result. With --input images are classified here instead.")
+                notes.append(
+                    f"No image of {source} has a result's name. With --input images are classified here instead."
+                )
             return made, tuple(notes)
     if bundle is None or model.encoder is None:
         return None, tuple(notes)
