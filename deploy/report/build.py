@@ -15,7 +15,7 @@ from sqdr.deploy.pipeline import model_id
 from sqdr.deploy.report.checks import budget_section, cost_section, equality_section, fit_section, noisy_device
 from sqdr.deploy.report.circuit import circuit_section
 from sqdr.deploy.report.evaluation import Evaluation, at_hand, of_bundle, of_golden, of_rows, of_validation
-from sqdr.deploy.report.page import GENERATOR, render
+from sqdr.deploy.report.page import GENERATOR, check_installed, render
 from sqdr.deploy.report.provenance import timings_section, versions_section
 from sqdr.deploy.report.results import confusion_section, misclassified_section
 from sqdr.deploy.report.rows import read_rows
@@ -145,6 +145,7 @@ def write_report(
     """
     chosen, target = options or ReportOptions(), Path(out)
     chosen.check()
+    check_installed()
     _check_target(target, chosen.overwrite)
     sources = find_sources(Path(path), bundle=chosen.bundle, run=chosen.run, results=chosen.results)
     with contextlib.ExitStack() as stack:
@@ -197,7 +198,7 @@ def _write(model: _Model, options: ReportOptions, target: Path, shown: str, tell
     made = [
         training_section(sources, record),
         confusion_section(confused, model.class_names, (*notes, *(no_bundle if confused is None else ()))),
-        misclassified_section(evaluation, model.class_names, options.n_samples, notes),
+        misclassified_section(evaluation, model.class_names, options.n_samples, (*notes, *no_bundle)),
         samples_section(viewed, bundle, model.encoder, model.class_names, options.n_samples, (*notes, *no_bundle)),
         circuit_section(
             None if model.spec is None else model.spec.head, (*model.notes, *(no_bundle if model.spec is None else ()))

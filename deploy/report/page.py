@@ -10,10 +10,19 @@ from typing import Any
 from sqdr.deploy.report.section import Section
 from sqdr.plugins import missing
 
-__all__ = ["GENERATOR", "json_text", "render"]
+__all__ = ["GENERATOR", "check_installed", "json_text", "render"]
 
 GENERATOR = "sqdr report"
 PACKAGE = "sqdr.deploy.report"
+
+
+def check_installed() -> None:
+    """Raise a MissingDependencyError where the page could not be written in the end."""
+    try:
+        import jinja2  # noqa: F401
+        import plotly.offline  # noqa: F401
+    except ImportError as error:
+        raise missing(error, "the report") from error
 
 
 def json_text(data: Any) -> str:
@@ -35,15 +44,10 @@ def render(sections: Sequence[Section], *, title: str, facts: Sequence[tuple[str
         title: of the page.
         facts: of the model, in words.
         made: how the report was made.
-
-    Raises:
-        MissingDependencyError: Jinja2 or plotly is not installed.
     """
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise missing(error, "the report") from error
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
     environment = Environment(
         loader=PackageLoader(PACKAGE, "templates"),
         autoescape=True,

@@ -39,7 +39,8 @@ ENABLES = {
     "plan": "Map the circuit to a device's connectivity and native gates in `sqdr plan`.",
     "mitigation": "Extrapolate <Z> to zero noise with mitiq (GPL-3.0).",
     "bench": "Measure sqdr beside other packages in `sqdr bench`.",
-    "results": "Write result rows as Parquet and draw the figures of a report.",
+    "results": "Write result rows as Parquet and draw confusion matrices.",
+    "report": "Write a report as one HTML file, and its figures for papers.",
 }
 
 # Importing Lava takes half a second warm; a cold disk or a busy machine takes tens of seconds.

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from sqdr.deploy.report.page import json_text
 from sqdr.deploy.report.rows import read_rows
 from sqdr.deploy.report.sources import find_sources
 from sqdr.deploy.run import run_bundle
-from sqdr.errors import BundleError, ConfigError, DataError, StorageError
+from sqdr.errors import BundleError, ConfigError, DataError, MissingDependencyError, StorageError
 from sqdr.head import counts_to_angles
 
 pytest.importorskip("plotly", reason="needs the report extra")
@@ -312,6 +313,27 @@ def test_damaged_bundle_named_itself_is_an_error(tmp_path: Path) -> None:
 def test_bad_options_are_one_line(options: dict, message: str, bundle_path: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         write_report(bundle_path, tmp_path / "r.html", ReportOptions(**options))
+
+
+def test_without_plotly_the_extra_is_named(trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    with pytest.raises(MissingDependencyError, match=r"sqdr\[report\]"):
+        write_report(trained_run, tmp_path / "r.html", FAST)
+
+
+def test_parquet_results_are_the_same_rows(results: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    rows = [json.loads(line) for line in (results / "results.jsonl").read_text().splitlines()]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "results.parquet")
+    one, other = read_rows(results), read_rows(tmp_path)
+    assert one.ids == other.ids
+    for name in ("labels", "counts", "expectations", "logits", "predicted"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    (tmp_path / "results.parquet").write_bytes(b"PAR1 no table")
+    with pytest.raises(DataError, match=r"results\.parquet"):
+        read_rows(tmp_path)
 
 
 def test_demo_folder_is_followed(results: Path, trained_run: Path, bundle_path: Path, tmp_path: Path) -> None:

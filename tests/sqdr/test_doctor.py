@@ -74,7 +74,7 @@ def test_examine_reports_versions_and_every_extra() -> None:
     assert report.sqdr == installed_version("sqdr")
     assert report.python.startswith(f"{sys.version_info[0]}.{sys.version_info[1]}.")
     assert report.n_cpus >= 1
-    names = ["train", "lava", "braket", "onnx", "nir", "plan", "mitigation", "bench", "results"]
+    names = ["train", "lava", "braket", "onnx", "nir", "plan", "mitigation", "bench", "results", "report"]
     assert [extra.name for extra in report.extras] == names
     assert all(extra.requirements and extra.enables for extra in report.extras)
 
