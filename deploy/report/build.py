@@ -1,33 +1,31 @@
 """Put a report together: find what there is, work out what can be, and say what is missing."""
 
 import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqdr import __version__
 from sqdr.bundle import Bundle
-from sqdr.deploy.encoders.integer import IntegerEncoder
 from sqdr.deploy.error_budget import ErrorBudget
 from sqdr.deploy.fit import FitReport
 from sqdr.deploy.pipeline import model_id
-from sqdr.deploy.report.checks import budget_section, cost_section, equality_section, fit_section, noisy_device
+from sqdr.deploy.report import budget, equality, fit
 from sqdr.deploy.report.circuit import circuit_section
-from sqdr.deploy.report.evaluation import Evaluation, at_hand, of_bundle, of_golden, of_rows, of_validation
+from sqdr.deploy.report.cost import cost_section
+from sqdr.deploy.report.evaluation import Evaluation, of_golden, of_validation
+from sqdr.deploy.report.gathering import Gathered, evaluate, gather
+from sqdr.deploy.report.options import ReportOptions
 from sqdr.deploy.report.page import GENERATOR, check_installed, render
 from sqdr.deploy.report.provenance import timings_section, versions_section
 from sqdr.deploy.report.results import confusion_section, misclassified_section
-from sqdr.deploy.report.rows import read_rows
 from sqdr.deploy.report.samples import samples_section
 from sqdr.deploy.report.section import Section
-from sqdr.deploy.report.sources import Sources, find_sources, read_json
+from sqdr.deploy.report.sources import Sources, find_sources
 from sqdr.deploy.report.training import run_summary, training_section
-from sqdr.errors import ConfigError, SqdrError, StorageError
-from sqdr.hw_configs import load_hardware
-from sqdr.specification import ModelSpec
+from sqdr.errors import StorageError
 from sqdr.storage import write_atomically
-from sqdr.strict import parse
 
 __all__ = ["SECTIONS", "Report", "ReportOptions", "write_report"]
 
@@ -44,58 +42,12 @@ SECTIONS = (
     "timings",
     "versions",
 )
-CAN_SKIP = ("equality", "fit", "budget")
-DEFAULT_HARDWARE = ("loihi2_oheo_gulch", "braket_iqm_garnet")
-MAX_SAMPLES, MAX_SHOTS = 256, 1_000_000
 MARK_BYTES = 1024
+# Seconds of work at 9 qubits.
 BUDGET_IMAGES = 200
+TITLES = {"equality": equality.TITLE, "fit": fit.TITLE, "budget": budget.TITLE}
 
 Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportOptions:
-    """How a report is made.
-
-    Args:
-        bundle, run, results: wins over what was found beside the path that was named.
-        source: images, see `sqdr.deploy.inputs.read_input`; by default the results' own, else the test part of the
-            data set that the model was trained on.
-        limit: only the first images.
-        n_samples: shown one by one.
-        hardware: names or paths of hardware files.
-        shots: of the error budget.
-        skip: sections among equality, fit and budget that are left out.
-        data_root: where data sets are.
-        overwrite: replace a file that is no report.
-    """
-
-    bundle: Path | None = None
-    run: Path | None = None
-    results: Path | None = None
-    source: str | None = None
-    limit: int = 2000
-    n_samples: int = 64
-    hardware: Sequence[str] = DEFAULT_HARDWARE
-    shots: int = 100
-    skip: Sequence[str] = ()
-    data_root: Path | None = None
-    overwrite: bool = False
-
-    def check(self) -> None:
-        """Raise a ConfigError where a number or a name is out of range."""
-        for name, value, most in (
-            ("limit", self.limit, 100_000),
-            ("samples", self.n_samples, MAX_SAMPLES),
-            ("shots", self.shots, MAX_SHOTS),
-        ):
-            if not 1 <= value <= most:
-                raise ConfigError(f"`{name}` must be 1 to {most:,}, got {value}.")
-        for section in self.skip:
-            if section not in CAN_SKIP:
-                raise ConfigError(f"`skip` must be one of {', '.join(CAN_SKIP)}, got {section[:40]!r}.")
-        for hardware in self.hardware:
-            load_hardware(hardware)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,19 +61,6 @@ class Report:
     evaluation: Evaluation | None
     fit: FitReport | None
     budget: ErrorBudget | None
-
-
-@dataclass
-class _Model:
-    """What is known of the model."""
-
-    sources: Sources
-    bundle: Bundle | None = None
-    encoder: IntegerEncoder | None = None
-    spec: ModelSpec | None = None
-    class_names: tuple[str, ...] = ()
-    why_no_bundle: str = ""
-    notes: list[str] = field(default_factory=list)
 
 
 def write_report(
@@ -149,7 +88,7 @@ def write_report(
     _check_target(target, chosen.overwrite)
     sources = find_sources(Path(path), bundle=chosen.bundle, run=chosen.run, results=chosen.results)
     with contextlib.ExitStack() as stack:
-        model = _open(sources, stack)
+        model = gather(sources, stack)
         return _write(model, chosen, target, str(path), progress or (lambda done, total, what: None))
 
 
@@ -164,75 +103,36 @@ def _check_target(target: Path, overwrite: bool) -> None:
             raise StorageError(f"{target} is no report of sqdr. Choose another --out, or add --overwrite.")
 
 
-def _open(sources: Sources, stack: contextlib.ExitStack) -> _Model:
-    model = _Model(sources, why_no_bundle=sources.how_to_bundle)
-    if sources.bundle is not None:
-        try:
-            model.bundle = stack.enter_context(Bundle.open(sources.bundle))
-            model.spec, model.class_names = model.bundle.manifest.model, model.bundle.manifest.class_names
-            model.encoder = stack.enter_context(IntegerEncoder.from_bundle(model.bundle, check_golden=False))
-        except SqdrError as error:
-            if sources.kind == "bundle":
-                raise
-            model.bundle, model.encoder = None, None
-            model.why_no_bundle = f"The bundle cannot be read: {error}"
-    if model.spec is None and sources.run is not None:
-        try:
-            model.spec = parse(ModelSpec, read_json(sources.run / "model.json"), "model.json")
-        except SqdrError as error:
-            model.notes.append(f"The run's model cannot be read: {error}")
-    return model
-
-
-def _write(model: _Model, options: ReportOptions, target: Path, shown: str, tell: Progress) -> Report:
+def _write(model: Gathered, options: ReportOptions, target: Path, shown: str, tell: Progress) -> Report:
     n_steps, sources, bundle = 6, model.sources, model.bundle
     tell(0, n_steps, "reading results")
-    evaluation, notes = _evaluate(model, options)
-    validation = of_validation(bundle) if bundle is not None else None
-    confused = evaluation if evaluation is not None and evaluation.accuracy is not None else validation or evaluation
+    evaluation, notes = evaluate(model, options)
     viewed = evaluation if evaluation is not None else of_golden(bundle) if bundle is not None else None
+    confused = _with_labels(evaluation, bundle)
     tell(1, n_steps, "following samples")
-    record = {} if bundle is None else bundle.manifest.training.model_dump()
-    summary = run_summary(sources.run)
-    no_bundle = () if bundle is not None else (model.why_no_bundle,)
-    made = [
-        training_section(sources, record),
-        confusion_section(confused, model.class_names, (*notes, *(no_bundle if confused is None else ()))),
-        misclassified_section(evaluation, model.class_names, options.n_samples, (*notes, *no_bundle)),
-        samples_section(viewed, bundle, model.encoder, model.class_names, options.n_samples, (*notes, *no_bundle)),
-        circuit_section(
-            None if model.spec is None else model.spec.head, (*model.notes, *(no_bundle if model.spec is None else ()))
-        ),
-    ]
+    made = _of_images(model, options, evaluation, confused, viewed, notes)
     tell(2, n_steps, "comparing stages")
+    path = sources.bundle
     made.append(
-        _checked(
-            "equality",
-            model,
-            options,
-            lambda path, opened: equality_section(opened, _images(viewed, opened), str(path)),
-        )
+        _unavailable("equality", model, options)
+        or equality.equality_section(_opened(bundle), _images(viewed, _opened(bundle)), str(path))
     )
     tell(3, n_steps, "fitting")
-    fits: list[FitReport | None] = [None]
-    budgets: list[ErrorBudget | None] = [None]
-
-    def fit(path: Path, opened: Bundle) -> Section:
-        section, fits[0] = fit_section(path, options.hardware, None)
-        return section
-
-    def budget(path: Path, opened: Bundle) -> Section:
-        device = noisy_device(options.hardware)
-        section, budgets[0] = budget_section(path, device, options.shots, min(options.limit, BUDGET_IMAGES))
-        return section
-
-    made.append(_checked("fit", model, options, fit))
+    fitted, budgeted = None, None
+    section = _unavailable("fit", model, options)
+    if section is None and path is not None:
+        section, fitted = fit.fit_section(path, options.hardware)
+    made.append(section or Section(name="fit", title=fit.TITLE))
     tell(4, n_steps, "budgeting errors")
-    made.append(_checked("budget", model, options, budget))
+    section = _unavailable("budget", model, options)
+    if section is None and path is not None:
+        device = budget.noisy_device(options.hardware)
+        section, budgeted = budget.budget_section(path, device, options.shots, min(options.limit, BUDGET_IMAGES))
+    made.append(section or Section(name="budget", title=budget.TITLE))
     tell(5, n_steps, "writing")
-    why_no_cost = "; ".join(made[-2].missing) or "the fit names no quantum device."
+    summary, no_bundle = run_summary(sources.run), _no_bundle(model)
     made += [
-        cost_section(fits[0], sources, why_no_cost),
+        cost_section(fitted, sources, "; ".join(made[-2].missing) or "the fit names no quantum device."),
         timings_section(sources, summary, evaluation),
         versions_section(bundle, summary, None if bundle is None else model_id(bundle), no_bundle),
     ]
@@ -245,22 +145,56 @@ def _write(model: _Model, options: ReportOptions, target: Path, shown: str, tell
         n_bytes=len(data),
         sources=sources,
         sections=tuple(made),
-        evaluation=confused if evaluation is None else evaluation,
-        fit=fits[0],
-        budget=budgets[0],
+        evaluation=evaluation or confused,
+        fit=fitted,
+        budget=budgeted,
     )
 
 
-TITLES = {"equality": "Equality, stage by stage", "fit": "Fit for both chips", "budget": "Error budget"}
+def _of_images(
+    model: Gathered,
+    options: ReportOptions,
+    evaluation: Evaluation | None,
+    confused: Evaluation | None,
+    viewed: Evaluation | None,
+    notes: tuple[str, ...],
+) -> list[Section]:
+    """The sections that show training, images, and the circuit that they pass."""
+    record = {} if model.bundle is None else model.bundle.manifest.training.model_dump()
+    no_bundle, names, n_shown = _no_bundle(model), model.class_names, options.n_samples
+    head = None if model.spec is None else model.spec.head
+    return [
+        training_section(model.sources, record),
+        confusion_section(confused, names, (*notes, *(no_bundle if confused is None else ()))),
+        misclassified_section(evaluation, names, n_shown, (*notes, *no_bundle)),
+        samples_section(viewed, model.bundle, model.encoder, names, n_shown, (*notes, *no_bundle)),
+        circuit_section(head, (*model.notes, *(no_bundle if head is None else ()))),
+    ]
 
 
-def _checked(name: str, model: _Model, options: ReportOptions, make: Callable[[Path, Bundle], Section]) -> Section:
-    """Return a section that needs a bundle, unless it is skipped."""
+def _with_labels(evaluation: Evaluation | None, bundle: Bundle | None) -> Evaluation | None:
+    """What the confusion matrix is of: the images, or for want of labels the bundle's validation samples."""
+    if bundle is None or (evaluation is not None and evaluation.accuracy is not None):
+        return evaluation
+    return of_validation(bundle) or evaluation
+
+
+def _no_bundle(model: Gathered) -> tuple[str, ...]:
+    return () if model.bundle is not None else (model.why_no_bundle,)
+
+
+def _opened(bundle: Bundle | None) -> Bundle:
+    assert bundle is not None  # what needs one is asked only where there is one
+    return bundle
+
+
+def _unavailable(name: str, model: Gathered, options: ReportOptions) -> Section | None:
+    """Return the section without content where it is skipped or has no bundle; else None."""
     if name in options.skip:
         return Section(name=name, title=TITLES[name], missing=(f"Left out: make it again without --skip {name}.",))
-    if model.bundle is None or model.sources.bundle is None:
+    if model.bundle is None:
         return Section(name=name, title=TITLES[name], missing=(model.why_no_bundle,))
-    return make(model.sources.bundle, model.bundle)
+    return None
 
 
 def _images(evaluation: Evaluation | None, bundle: Bundle) -> Any:
@@ -270,65 +204,12 @@ def _images(evaluation: Evaluation | None, bundle: Bundle) -> Any:
     return evaluation.images if evaluation.has_image is None else evaluation.images[evaluation.has_image]
 
 
-def _evaluate(model: _Model, options: ReportOptions) -> tuple[Evaluation | None, tuple[str, ...]]:
-    """Return what became of the images, and what is missing there."""
-    sources, bundle, request = model.sources, model.bundle, model.sources.request
-    notes = list(sources.notes)
-    source = options.source or (request.source if request is not None else None)
-    root = options.data_root or (Path(request.data_root) if request is not None and request.data_root else None)
-    if sources.results is not None and options.source is None:
-        try:
-            rows = read_rows(sources.results)
-        except SqdrError as error:
-            notes.append(str(error))
-        else:
-            notes += _lacking(sources, rows)
-            images = None
-            if bundle is not None and source is not None:
-                found = at_hand(bundle, source, None, root)
-                images = None if isinstance(found, str) else found
-                notes += [found] if isinstance(found, str) else []
-            device = "" if request is None else f", {request.encoder} and {request.device}"
-            shots = "" if request is None or not request.shots else f" of {request.shots:,} shots"
-            made = of_rows(rows, f"{source or rows.file}{device}{shots}", images)
-            if images is not None and made.images is None:
-                notes.append(
-                    f"No image of {source} has a result's name. With --input images are classified here instead."
-                )
-            return made, tuple(notes)
-    if bundle is None or model.encoder is None:
-        return None, tuple(notes)
-    name = source or f"{bundle.manifest.training.data}:test"
-    found = at_hand(bundle, name, options.limit, root)
-    if isinstance(found, str):
-        if options.source is not None:
-            raise ConfigError(found)
-        return None, (*notes, f"{found} Set SQDR_DATA_DIR, or name images with --input.")
-    return of_bundle(bundle, model.encoder, found, name), tuple(notes)
-
-
-def _lacking(sources: Sources, rows: Any) -> list[str]:
-    """What the rows lack against what the run said of itself."""
-    notes = []
-    again = f"`sqdr run --resume {sources.results}` makes them again; what was paid for is not paid again."
-    if rows.n_unreadable:
-        notes.append(f"{rows.n_unreadable:,} lines of {rows.file} cannot be read. {again}")
-    try:
-        n_samples = read_json((sources.results or Path()) / "summary.json").get("n_samples")
-    except SqdrError:
-        return [*notes, f"The run is unfinished: it has no readable summary.json. {again}"]
-    n_rows = len(rows.ids) + rows.n_unreadable
-    if isinstance(n_samples, int) and n_samples > n_rows:
-        notes.append(f"{n_samples - n_rows:,} of {n_samples:,} results are missing. {again}")
-    return notes
-
-
 def _title(sources: Sources, shown: str) -> str:
     kind = {"bundle": "Bundle", "run": "Training run", "results": "Run", "demo": "Demo"}[sources.kind]
     return f"{kind} {shown}"
 
 
-def _facts(model: _Model, evaluation: Evaluation | None) -> list[tuple[str, str]]:
+def _facts(model: Gathered, evaluation: Evaluation | None) -> list[tuple[str, str]]:
     facts = []
     if evaluation is not None and evaluation.accuracy is not None:
         facts.append(("accuracy", f"{evaluation.accuracy:.4f}"))

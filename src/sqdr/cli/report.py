@@ -66,8 +66,8 @@ def report(
     Example: sqdr report out/run --run runs/digits --out report.html --figures figures
     """
     from sqdr.deploy.report import ReportOptions, write_report
-    from sqdr.deploy.report.build import DEFAULT_HARDWARE
     from sqdr.deploy.report.figures import write_figures
+    from sqdr.deploy.report.options import DEFAULT_HARDWARE
 
     options = ReportOptions(
         bundle=bundle,
