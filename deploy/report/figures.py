@@ -2,6 +2,7 @@
 
 import base64
 import io
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -49,7 +50,9 @@ def write_figures(report: Report, folder: Path) -> tuple[Path, ...]:
         folder.mkdir(parents=True, exist_ok=True)
     written = []
     # the words are a user's: `$` is no mathematics
-    with matplotlib.rc_context({**SETTINGS, "text.parse_math": False}):
+    with matplotlib.rc_context({**SETTINGS, "text.parse_math": False}), warnings.catch_warnings():
+        # a name may be in a script that the font lacks: it gets boxes, and no line on standard error
+        warnings.filterwarnings("ignore", message="Glyph")
         for name, size, draw in _figures(report):
             figure = Figure(figsize=size, layout=None if name == "circuit" else "constrained")
             draw(figure)
@@ -75,7 +78,7 @@ def _figures(report: Report) -> Iterator[tuple[str, tuple[float, float], Draw]]:
     if curves:
         yield "training", (7.0, 2.8), lambda figure: _curves(figure, curves)
     evaluation = report.evaluation
-    names = tuple(samples.data.get("classes", ()))
+    names = tuple(map(_printable, samples.data.get("classes", ())))
     if evaluation is not None and evaluation.accuracy is not None:
         size = 2.0 + 0.34 * min(evaluation.logits.shape[1], 40)
         yield "confusion", (size, size), lambda figure: _confusion(figure, evaluation, names)
@@ -97,6 +100,11 @@ def _figures(report: Report) -> Iterator[tuple[str, tuple[float, float], Draw]]:
             yield f"cores-{_safe(fit.hardware)}", (6.5, 3.0), partial(_cores, fit=fit)
     if report.budget is not None:
         yield "error-budget", (6.0, 2.4), lambda figure: _budget(figure, report.budget)
+
+
+def _printable(name: str) -> str:
+    """A name without what an XML file may not hold, and no longer than there is room for."""
+    return "".join(c if c.isprintable() else "?" for c in name)[:24]
 
 
 def _safe(name: str) -> str:

@@ -6,6 +6,7 @@ import shutil
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from sqdr.cli.app import app
 from sqdr.deploy.heads.lightcone import bloch_vectors
 from sqdr.deploy.heads.statevector import StatevectorHead
 from sqdr.deploy.report import SECTIONS, Report, ReportOptions, write_report
+from sqdr.deploy.report.figures import write_figures
 from sqdr.deploy.report.page import json_text
 from sqdr.deploy.report.rows import read_rows
 from sqdr.deploy.report.sources import find_sources
@@ -27,6 +29,8 @@ pytest.importorskip("plotly", reason="needs the report extra")
 pytest.importorskip("sklearn", reason="needs the digits")
 
 FAST = ReportOptions(skip=("equality", "fit", "budget"), n_samples=8)
+# no mathematics, no XML, and in no Latin font
+ODD = "\x00\u4e00$x_{${"
 HOSTILE = "</script><img src=x onerror=alert(1)>'\"&\u2028"
 
 
@@ -238,12 +242,15 @@ def test_rows_that_are_none_are_counted_and_left_out(tmp_path: Path) -> None:
         read_rows(tmp_path)
 
 
+@pytest.mark.slow
 def test_hostile_names_are_escaped(results: Path, bundle_path: Path, tmp_path: Path) -> None:
     bundle = changed(
         bundle_path,
         tmp_path,
         lambda manifest, _: manifest.update(
-            class_names=[f"{HOSTILE}{k}" for k in range(10)], versions={HOSTILE: HOSTILE}, notes=[HOSTILE]
+            class_names=[f"{k}\x00\u4e00$x_{{${HOSTILE}" for k in range(10)],
+            versions={HOSTILE: HOSTILE},
+            notes=[HOSTILE],
         ),
     )
     out = tmp_path / f"out{HOSTILE.replace('/', '')}"
@@ -254,6 +261,10 @@ def test_hostile_names_are_escaped(results: Path, bundle_path: Path, tmp_path: P
     (out / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (out / "summary.json").write_text(json.dumps({"seconds": {HOSTILE: 1}, "cost_usd": HOSTILE, "n_samples": HOSTILE}))
     report = write_report(out, tmp_path / "r.html", ReportOptions(bundle=bundle, n_samples=4))
+    for path in write_figures(report, tmp_path / "figures"):
+        if path.suffix == ".svg":
+            ElementTree.fromstring(path.read_bytes())
+            assert b"<img" not in path.read_bytes()
     page = Tags(page_of(report))
     assert HOSTILE not in page_of(report)
     assert [tag for tag, attributes in page.tags if any(key.startswith("on") for key in attributes)] == []
@@ -352,10 +363,9 @@ def test_demo_folder_is_followed(results: Path, trained_run: Path, bundle_path: 
     assert section(report, "samples").is_present
 
 
+@pytest.mark.slow
 def test_figures_are_png_and_svg_and_the_same_every_time(whole: Report, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from sqdr.deploy.report.figures import write_figures
-
     first, second = write_figures(whole, tmp_path / "a"), write_figures(whole, tmp_path / "b")
     names = {path.stem for path in first}
     assert {"training", "confusion", "misclassified", "rasters", "sample", "circuit", "error-budget"} <= names
