@@ -16,7 +16,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -348,7 +348,7 @@ class Journal:
         rows = self._db.execute("SELECT task_id, run_id, cost_usd FROM tasks WHERE cost_usd IS NOT NULL").fetchall()
         holding = None if keys is None else self._holding(keys)
         chosen = (
-            Decimal(cost)
+            _usd(cost)
             for task_id, run, cost in rows
             if run_id in (None, run) and (holding is None or task_id in holding)
         )
@@ -365,7 +365,7 @@ class Journal:
             "SELECT cost_usd FROM tasks WHERE device_arn = ? AND status = 'COMPLETED' AND cost_usd IS NOT NULL",
             (device_arn,),
         )
-        return max((Decimal(cost) for (cost,) in rows), default=Decimal(0))
+        return max((_usd(cost) for (cost,) in rows), default=Decimal(0))
 
     def _task(self, task_id: int) -> JournalTask:
         row = self._db.execute(
@@ -388,10 +388,10 @@ class Journal:
             status=status,
             reason=reason,
             n_shots=n_shots,
-            cost_usd=None if cost is None else Decimal(cost),
+            cost_usd=None if cost is None else _usd(cost),
             billed_ms=billed_ms,
             is_suspect=bool(is_suspect),
-            intended_at=datetime.datetime.fromisoformat(intended),
+            intended_at=_time(intended),
             keys=keys,
             shots=shots,
             sample_ids=samples,
@@ -401,3 +401,24 @@ class Journal:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
+
+
+# What SQLite holds may be another value than was written: to `translated`, that is damage as any other.
+def _usd(value: Any) -> Decimal:
+    try:
+        amount = Decimal(value)
+    except (InvalidOperation, TypeError, ValueError):
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        raise sqlite3.DatabaseError("a task's cost is no amount")
+    return amount
+
+
+def _time(value: Any) -> datetime.datetime:
+    try:
+        moment = datetime.datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise sqlite3.DatabaseError("a task's time of submission is none") from None
+    if moment.tzinfo is None:
+        raise sqlite3.DatabaseError("a task's time of submission has no zone")
+    return moment

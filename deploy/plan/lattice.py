@@ -43,9 +43,10 @@ def ring_warning(hardware: BraketQpu, n_qubits: int, entangler: str) -> str | No
         return None
     first = max(n_qubits - 1, 4)
     fitting = [str(even) for even in range(first, first + 6, 2) if even <= hardware.n_qubits.value]
+    change = f"with {', '.join(fitting)} qubits, or with `entangler: chain`" if fitting else "with `entangler: chain`"
     return (
         f"a ring of {n_qubits} qubits does not embed in a square lattice, whose closed paths have an even length: "
-        f"the compiler adds SWAPs. Train with {', '.join(fitting)} qubits, or with `entangler: chain`."
+        f"the compiler adds SWAPs. Train {change}."
     )
 
 

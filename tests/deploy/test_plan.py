@@ -343,6 +343,13 @@ def test_ring_warning_is_for_odd_rings_on_a_lattice_only() -> None:
     assert ring_warning(all_to_all(), 9, "ring") is None
 
 
+def test_ring_warning_names_no_width_that_the_device_lacks() -> None:
+    small = garnet().model_copy(update={"n_qubits": garnet().n_qubits.model_copy(update={"value": 5})})
+    warning = ring_warning(small, 9, "ring")
+    assert warning is not None
+    assert warning.endswith("adds SWAPs. Train with `entangler: chain`.")
+
+
 def test_map_circuit_adds_swaps_exactly_where_the_ring_does_not_embed() -> None:
     pytest.importorskip("qiskit", reason="needs the plan extra")
     for n_qubits, entangler, has_swaps in ((9, "ring", True), (8, "ring", False), (9, "chain", False)):

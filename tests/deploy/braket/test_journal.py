@@ -193,6 +193,22 @@ def test_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    "change", ["cost_usd = 'abc'", "cost_usd = 'NaN'", "cost_usd = x'ff'", "cost_usd = '-1'", "intended_at = 'soon'"]
+)
+def test_value_that_sqlite_takes_and_the_journal_never_wrote_is_damage(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "j"
+    fill(path)
+    with sqlite3.connect(path) as other:
+        other.execute(f"UPDATE tasks SET {change}")
+    other.close()
+    with pytest.raises(JournalError, match="is damaged"), Journal.look(path) as journal:
+        journal.tasks()
+    if change.startswith("cost_usd"):
+        with pytest.raises(JournalError, match="is damaged"), Journal.look(path) as journal:
+            journal.spent_usd()
+
+
 def test_damage_anywhere_ends_in_one_line_or_changes_nothing(tmp_path: Path) -> None:
     """Every 397th byte of the file is turned over: the journal opens as it was, or says that it is damaged."""
     fill(tmp_path / "whole", n_circuits=40)
