@@ -1,5 +1,5 @@
 # Everything here works from a fresh clone: each target sets up .venv first when it has to.
-.PHONY: help setup demo test lint types clean
+.PHONY: help setup demo test lint types docs clean
 .DEFAULT_GOAL := help
 
 PYTHON := .venv/bin/python
@@ -30,6 +30,13 @@ types: setup ## check the types (mypy, strict)
 	@MYPYPATH=build/types $(PYTHON) -m mypy -p sqdr >build/types.log 2>&1; status=$$?; \
 	sed -E -e 's,^build/types/sqdr/(train|export|deploy|hw_configs)/,\1/,' -e 's,^build/types/,src/,' build/types.log; \
 	exit $$status
+
+# Runs what the pages show, about two minutes. mkdocstrings reads the packages side by side, as they are installed.
+docs: setup ## build the documentation, a warning being an error: build/docs/site/index.html
+	@rm -rf build/docs/source && mkdir -p build/docs/source
+	@cp -Rp src/sqdr build/docs/source/sqdr
+	@cp -Rp train export deploy hw_configs build/docs/source/sqdr/
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 
 clean: ## remove build products and caches, but not .venv, out or runs
 	rm -rf build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -74,7 +74,7 @@ pip() {
 }
 # Twice quiet: errors still show, but not the warnings of a build that worked.
 pip install --quiet --quiet --constraint constraints.txt pip setuptools wheel
-pip install --quiet --quiet --constraint constraints.txt --build-constraint constraints.txt --editable '.[all,dev]'
+pip install --quiet --quiet --constraint constraints.txt --build-constraint constraints.txt --editable '.[all,dev,docs]'
 # Left by the build in this folder; `python -m` run from here would read it in place of what is installed.
 rm -rf sqdr.egg-info
 pip check >/dev/null || { pip check >&2 || true; say "the installed packages do not fit together"; exit 1; }
