@@ -36,7 +36,7 @@ docs: setup ## build the documentation, a warning being an error: build/docs/sit
 	@rm -rf build/docs/source && mkdir -p build/docs/source
 	@cp -Rp src/sqdr build/docs/source/sqdr
 	@cp -Rp train export deploy hw_configs build/docs/source/sqdr/
-	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
 
 clean: ## remove build products and caches, but not .venv, out or runs
 	rm -rf build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

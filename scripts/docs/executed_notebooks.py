@@ -1,5 +1,6 @@
 """Run a notebook and turn it into a page, with the figures that it drew."""
 
+import os
 from pathlib import Path
 
 import nbformat
@@ -9,6 +10,8 @@ from nbconvert import MarkdownExporter
 __all__ = ["executed", "rendered_notebook"]
 
 CELL_TIMEOUT_S = 120
+# Figures go into the notebook whatever a user's settings say.
+KERNEL = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYTHONWARNINGS": "ignore"}
 
 
 def executed(path: Path, folder: Path) -> nbformat.NotebookNode:
@@ -23,7 +26,7 @@ def executed(path: Path, folder: Path) -> nbformat.NotebookNode:
     client = NotebookClient(
         notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )
-    client.execute()
+    client.execute(env={**os.environ, **KERNEL})
     return notebook
 
 
