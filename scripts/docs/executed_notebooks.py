@@ -24,7 +24,12 @@ def executed(path: Path, folder: Path) -> nbformat.NotebookNode:
     folder.mkdir(parents=True, exist_ok=True)
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
-        notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+        notebook,
+        timeout=CELL_TIMEOUT_S,
+        kernel_name="python3",
+        # errors alone: the kernel warns of its loopback connection
+        extra_arguments=["--log-level=40"],
+        resources={"metadata": {"path": str(folder)}},
     )
     client.execute(env={**os.environ, **KERNEL})
     return notebook

@@ -102,6 +102,13 @@ REPLACED = (
         why="the images are the reader's own",
     ),
     Replaced(
+        page="README.md",
+        old='with IntegerEncoder.from_netx("theirs.net", input_shape=(1, 28, 28)',
+        new="import numpy as np\nspikes = np.ones((2, 1, 8, 8, 5), np.uint8)\n"
+        'with IntegerEncoder.from_netx("theirs.net", input_shape=(1, 8, 8)',
+        why="the test's netx file is of a network for digits",
+    ),
+    Replaced(
         page="docs/braket.md",
         old="with sqdr.open_bundle(",
         new="import sqdr\nfrom sqdr.plugins import load_plugin\n"
