@@ -70,11 +70,14 @@ def parse(command: str) -> None:
 
 @pytest.mark.parametrize("page", [page for page, text in TEXTS.items() if any(b.is_run for b in blocks_of(text))])
 @pytest.mark.slow
+@pytest.mark.lava
+@pytest.mark.skipif(sys.version_info[:2] != (3, 10), reason="Lava runs on Python 3.10 only, and pages run it")
 @pytest.mark.timeout(900)
 def test_every_command_of_a_page_runs(
     page: str, tmp_path: Path, bundle_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("braket", reason="needs the braket extra")
+    for package, extra in (("braket", "braket"), ("lava", "lava"), ("qiskit", "plan"), ("onnxruntime", "onnx")):
+        pytest.importorskip(package, reason=f"needs the {extra} extra")
     for name in OTHER_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     text = TEXTS[page]
