@@ -27,6 +27,7 @@ def executed(path: Path, folder: Path) -> nbformat.NotebookNode:
         notebook,
         timeout=CELL_TIMEOUT_S,
         kernel_name="python3",
+        coalesce_streams=True,
         # errors alone: the kernel warns of its loopback connection
         extra_arguments=["--log-level=40"],
         resources={"metadata": {"path": str(folder)}},
