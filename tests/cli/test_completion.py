@@ -71,7 +71,7 @@ def complete(*words: str, at: int | None = None, command: tuple[str, ...] = (str
         (["hw", "show", "loihi2_s"], ["loihi2_sim"]),
         (["export", "r", "--hardware", "loihi2_k"], ["loihi2_kapoho_point"]),
         (["verify", "b", "--against", "c"], ["classifier.onnx"]),
-        (["error-budget", "b", "--device", "local_"], ["local_dm"]),
+        (["error-budget", "b", "--device", "local_"], ["local_dm", "local_dm_tenfold"]),
         (["run", "b", "--form"], ["--format"]),
         (["run", "b", "--format", ""], ["jsonl", "parquet"]),
         (["train", "--config", "nothing_like_it"], []),

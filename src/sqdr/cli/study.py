@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sqdr.cli.console import DataRootOption, JsonOption, emit_json, errors, output, progress_bar, wants_progress
+from sqdr.cli.verbosity import Commands
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Compare heads, codings, sizes and remedies over paired seeds.")
+app = Commands(no_args_is_help=True, help="Compare heads, codings, sizes and remedies over paired seeds.")
 
 HIDDEN_METRIC = "validation"
 
@@ -26,7 +27,10 @@ def root() -> None:
 
 @app.command("list")
 def list_studies(json_output: JsonOption = False) -> None:
-    """Name the studies that come with sqdr, what each asks and how many runs it takes."""
+    """Name the studies that come with sqdr, what each asks and how many runs it takes.
+
+    Example: sqdr study list
+    """
     from rich.markup import escape
     from rich.table import Table
 
