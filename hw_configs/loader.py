@@ -18,7 +18,15 @@ from sqdr.hw_configs.schema import (
 )
 from sqdr.strict import MAX_YAML_BYTES, load_yaml, parse
 
-__all__ = ["list_hardware", "load_hardware", "own_by_arn", "own_file", "packaged_by_arn", "packaged_hardware"]
+__all__ = [
+    "list_hardware",
+    "load_hardware",
+    "own_by_arn",
+    "own_file",
+    "packaged_by_arn",
+    "packaged_by_device",
+    "packaged_hardware",
+]
 
 KINDS: dict[str, type[HardwareConfig]] = {
     "braket_local": BraketLocal,
@@ -71,11 +79,21 @@ def packaged_hardware(name: str) -> HardwareConfig:
 
 def packaged_by_arn(arn: str) -> BraketSimulator | BraketQpu | None:
     """Return the hardware of this ARN that comes with sqdr, if there is one."""
+    return _packaged_ending_in(f'"{arn}"', arn)
+
+
+def packaged_by_device(device: str) -> BraketSimulator | BraketQpu | None:
+    """Return the hardware that comes with sqdr for a device such as ``qpu/iqm/Garnet``, in whatever region."""
+    ending = f":device/{device}"
+    return _packaged_ending_in(f'{ending}"', ending)
+
+
+def _packaged_ending_in(text: str, ending: str) -> BraketSimulator | BraketQpu | None:
     for name in list_hardware():
         # a look at the text first, which is a hundred times quicker than parsing it
-        if f'"{arn}"' in (files("sqdr.hw_configs") / f"{name}.yaml").read_text(encoding="utf-8"):
+        if text in (files("sqdr.hw_configs") / f"{name}.yaml").read_text(encoding="utf-8"):
             hardware = _packaged(name)
-            if isinstance(hardware, BraketSimulator | BraketQpu) and hardware.arn == arn:
+            if isinstance(hardware, BraketSimulator | BraketQpu) and hardware.arn.endswith(ending):
                 return hardware
     return None
 

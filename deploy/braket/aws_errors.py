@@ -18,8 +18,6 @@ HOW_TO_SIGN_IN = (
 
 # https://docs.aws.amazon.com/braket/latest/APIReference/CommonErrors.html and STS
 CREDENTIAL_CODES = {
-    "AccessDenied",
-    "AccessDeniedException",
     "ExpiredToken",
     "ExpiredTokenException",
     "IncompleteSignature",
@@ -27,11 +25,11 @@ CREDENTIAL_CODES = {
     "InvalidClientTokenId",
     "InvalidSignatureException",
     "MissingAuthenticationToken",
-    "NotAuthorized",
     "OptInRequired",
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
+RIGHT_CODES = {"AccessDenied", "AccessDeniedException", "NotAuthorized"}
 CREDENTIAL_EXCEPTIONS = {
     "CredentialRetrievalError",
     "NoAuthTokenError",
@@ -80,6 +78,11 @@ def _translated(error: Exception, doing: str, otherwise: type[BackendError]) -> 
         return CredentialsError(f"{doing}: AWS refused the time of the request ({code}). Set this machine's clock.")
     if code in CREDENTIAL_CODES:
         return CredentialsError(f"{doing}: AWS refused the credentials ({code}). {HOW_TO_SIGN_IN}")
+    if code in RIGHT_CODES:
+        return CredentialsError(
+            f"{doing}: AWS knows the credentials, but they may not do this ({code}). Give their user or role the "
+            "rights that docs/braket.md lists, or name others by AWS_PROFILE."
+        )
     if code in DEVICE_CODES:
         return DeviceError(f"{doing}: {code}: {reason}. Choose another device or try later.")
     if code == "ServiceQuotaExceededException":

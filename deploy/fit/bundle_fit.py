@@ -55,6 +55,8 @@ def fit_bundle(
         raise ConfigError("`hardware` must name at least one file. Pass for example --hw loihi2_oheo_gulch.")
     if not 0 < agreement < 1:
         raise ConfigError(f"`agreement` must be between 0 and 1, got {agreement!r}. Pass for example 0.99.")
+    if limit is not None and source is None:
+        raise ConfigError("`limit` counts images of `source`, and none is named. Pass for example --input digits:test.")
     found: list[HardwareConfig] = [load_hardware(name) for name in hardware]
     most = DEFAULT_LIMIT if limit is None else limit
     with Bundle.open(bundle) as opened, IntegerEncoder.from_bundle(opened) as encoder:

@@ -26,7 +26,7 @@ from sqdr.hw_configs import (
     list_hardware,
     load_hardware,
 )
-from sqdr.hw_configs.loader import own_by_arn, own_file, packaged_by_arn, packaged_hardware
+from sqdr.hw_configs.loader import own_by_arn, own_file, packaged_by_arn, packaged_by_device, packaged_hardware
 
 __all__ = ["find_hardware", "known_hardware", "list_devices", "open_head"]
 
@@ -172,7 +172,14 @@ def known_hardware(device: str) -> BraketLocal | BraketQpu | BraketSimulator | N
 
 def _by_arn(arn: str) -> BraketQpu | BraketSimulator | None:
     """A file of the working folder wins over one that comes with sqdr, as by name."""
-    return own_by_arn(arn) or packaged_by_arn(arn)
+    found = own_by_arn(arn) or packaged_by_arn(arn)
+    elsewhere = packaged_by_device(_short(arn)) if found is None and "::device/" in arn else None
+    if elsewhere is not None:
+        raise DeviceError(
+            f"'{arn}' is not where {elsewhere.name}.yaml has this device. Use {elsewhere.arn}, or, if it has moved, "
+            "write a hardware file of your own with its new ARN."
+        )
+    return found
 
 
 def _check_known(device: str) -> None:

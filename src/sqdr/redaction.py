@@ -6,7 +6,8 @@ import re
 __all__ = ["hide_secrets"]
 
 HIDDEN = (
-    re.compile(r"arn:aws[\w-]*:[^\s\"',;)]*"),
+    # a device's ARN names no account
+    re.compile(r"arn:aws[\w-]*:(?!braket:[a-z0-9-]*::device/[\w/-]+(?![\w/:-]))[^\s\"',;)]*"),
     re.compile(r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{8,}\b"),
     re.compile(r"(?<!\d)\d{12}(?!\d)"),
     # a secret access key, and a session token, also where they came from a file rather than from the environment

@@ -122,6 +122,20 @@ def test_secrets_are_hidden_in_messages_and_in_tracebacks(
     assert "arn:aws" not in err
 
 
+def test_hiding_leaves_a_devices_arn_but_none_with_an_account() -> None:
+    device = "arn:aws:braket:us-west-2::device/qpu/iqm/Garnet"
+    assert hide_secrets(f"Device '{device}' not found.") == f"Device '{device}' not found."
+    simulator = "arn:aws:braket:::device/quantum-simulator/amazon/sv1"
+    assert hide_secrets(simulator) == simulator
+    for arn in (
+        "arn:aws:braket:us-west-2:123456789012:device/qpu/iqm/Garnet",
+        f"{device}:123456789012",
+        "arn:aws:iam::123456789012:role/device/x",
+        "arn:aws-cn:sts::1:assumed-role/secret",
+    ):
+        assert hide_secrets(arn).startswith("[hidden]") and "device" not in hide_secrets(arn)
+
+
 def test_hiding_leaves_other_text_alone() -> None:
     text = "task 12 quantum-task/9a0b-4c of braket:qpu/iqm/Garnet: 1400 shots, 0.5 s, out/run/results.jsonl"
     assert hide_secrets(text) == text

@@ -1,5 +1,6 @@
 """From device strings to heads, and every refusal before anything runs."""
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sqdr.deploy.heads import (
     list_devices,
     open_head,
 )
+from sqdr.deploy.heads.devices import find_hardware
 from sqdr.errors import BundleError, ConfigError, DeviceError, MissingDependencyError
 from sqdr.openqasm import to_openqasm
 
@@ -203,3 +205,14 @@ def test_open_head_connects_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv(key, value)
         _open("braket_sv1", shots=10)
         assert fake.requests == []
+
+
+def test_device_in_another_region_than_its_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    moved = GARNET.replace("eu-north-1", "us-west-2")
+    with pytest.raises(DeviceError, match=f"'{moved}' is not where braket_iqm_garnet.yaml .* Use {GARNET}"):
+        find_hardware(moved)
+    text = (files("sqdr.hw_configs") / "braket_iqm_garnet.yaml").read_text(encoding="utf-8")
+    Path("moved.yaml").write_text(text.replace(GARNET, moved).replace("name: braket_iqm_garnet", "name: moved"))
+    assert find_hardware(moved).name == "moved"
+    assert find_hardware("arn:aws:braket:us-west-2::device/qpu/iqm/Unheard") is None

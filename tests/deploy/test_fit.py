@@ -305,6 +305,7 @@ def test_shots_of_wide_circuits_are_the_first_of_a_drawn_grid(bundle_path: Path,
         (BOTH, {"agreement": math.nan}, ConfigError, "between 0 and 1"),
         (BOTH, {"source": "nothing:test"}, DataError, "nothing:test"),
         (BOTH, {"source": "digits:test", "limit": 0}, ConfigError, "`limit`"),
+        (BOTH, {"limit": 5}, ConfigError, "`limit` counts images of `source`"),
     ],
 )
 def test_fit_refuses_what_cannot_be(
