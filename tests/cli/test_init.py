@@ -113,10 +113,10 @@ def test_nothing_is_replaced_unasked(run: Any) -> None:
     code, _, err = run("init")
     assert (code, err) == (
         2,
-        "error: digits_small.yaml exists already. Choose another --out, or add --force.\n",
+        "error: digits_small.yaml exists already. Choose another --out, or add --overwrite.\n",
     )
     assert Path("digits_small.yaml").read_text() == "mine"
-    assert run("init", "--force")[0] == 0
+    assert run("init", "--overwrite")[0] == 0
     assert load_config("digits_small.yaml") == packaged_config("digits_small")
 
 
@@ -126,7 +126,7 @@ def test_nothing_is_replaced_unasked(run: Any) -> None:
         (["--data", "digit"], "unknown dataset 'digit'. Did you mean 'digits'?"),
         (["--preset", "huge"], "`preset` must be one of tiny, small,"),
         (["--out", "no/such/folder.yaml"], "cannot be written: No such file or directory"),
-        (["--out", "here", "--force"], "here is a folder"),
+        (["--out", "here", "--overwrite"], "here is a folder"),
     ],
 )
 def test_mistakes_end_in_one_line(arguments: list[str], message: str, run: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sqdr.cli.completion import data_names, preset_names
-from sqdr.cli.console import JsonOption, emit_json, output
+from sqdr.cli.console import JsonOption, OverwriteOption, emit_json, output
 from sqdr.errors import StorageError
 
 __all__ = ["init"]
@@ -27,7 +27,7 @@ def init(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file to write. Default: <data set>_<preset>.yaml.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    overwrite: OverwriteOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Write a training configuration with a comment above every key, ready for `sqdr train --config`.
@@ -42,8 +42,8 @@ def init(
     name, _, folder = data.partition(":")
     config = starting_config(name, preset, Path(folder) if folder else None)
     path = out or Path(f"{name}_{preset.removeprefix(f'{name}_')}.yaml")
-    if not force and (path.exists() or path.is_symlink()):
-        raise StorageError(f"{path} exists already. Choose another --out, or add --force.")
+    if not overwrite and (path.exists() or path.is_symlink()):
+        raise StorageError(f"{path} exists already. Choose another --out, or add --overwrite.")
     if path.is_dir():
         raise StorageError(f"{path} is a folder. Choose another --out.")
     title = f"Training configuration of sqdr: data set {name}, preset {preset}; for `sqdr train --config`."
