@@ -8,22 +8,15 @@ Results go to ``benchmarks/results/accuracy.json`` after every run; runs that ar
 
 import argparse
 import json
-import platform
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
+from sqdr.machine import cpu_name
 from sqdr.train.api import train
 
 RESULTS = Path(__file__).parent / "results" / "accuracy.json"
-
-
-def cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 def main() -> None:

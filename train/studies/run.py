@@ -1,10 +1,10 @@
 """Do what is left of a study: tune every arm, then run it, on one core for each job."""
 
-import platform
 from collections.abc import Callable
 from pathlib import Path
 
 from sqdr.errors import TrainingError
+from sqdr.machine import cpu_name
 from sqdr.train.studies.definition import Overrides, StudyConfig
 from sqdr.train.studies.folder import Row, StudyFolder, Task
 from sqdr.train.studies.workers import outcomes
@@ -102,7 +102,7 @@ def _do(
 ) -> list[Row]:
     """Return the rows of all tasks, in order, after doing those that are missing."""
     left = {task.key: task for task in tasks if folder.outcome(task) is None}
-    cpu, versions = _cpu(), library_versions()
+    cpu, versions = cpu_name(), library_versions()
     n_done = len(tasks) - len(left)
     progress(n_done)
     for task, outcome in outcomes(list(left.values()), n_jobs, data_root):
@@ -116,13 +116,3 @@ def _do(
         for row, task in zip(rows, tasks, strict=True)
         if row is not None
     ]
-
-
-def _cpu() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.machine()

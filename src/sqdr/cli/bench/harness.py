@@ -7,8 +7,9 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
+
+from sqdr.machine import cpu_name
 
 __all__ = ["BenchRow", "Timing", "machine", "one_core", "time_in_turn"]
 
@@ -175,17 +176,9 @@ def machine() -> dict[str, Any]:
         with contextlib.suppress(PackageNotFoundError):
             versions[name] = version(name)
     return {
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "n_threads": 1,
         "load_average": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
         "versions": versions,
     }
-
-
-def _cpu() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
