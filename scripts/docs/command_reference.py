@@ -49,7 +49,9 @@ def _section(name: str, command: Any, parent: Any, level: int) -> Iterator[str]:
 def _help(command: Any) -> str:
     """The help text, with its examples as shell blocks."""
     out = []
-    for line in inspect.cleandoc(command.help or "").splitlines():
+    # an epilog holds the examples; \b keeps click from wrapping them
+    text = f"{inspect.cleandoc(command.help or '')}\n\n{command.epilog or ''}".replace("\b\n", "")
+    for line in text.splitlines():
         start, colon, rest = line.partition(": sqdr ")
         out.append(f"{start}:\n\n```sh\nsqdr {rest}\n```" if colon else line.replace("<", "\\<"))
     return "\n".join(out)

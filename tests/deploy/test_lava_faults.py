@@ -203,11 +203,16 @@ def test_encode_reports_a_killed_worker(net_path, watch, is_busy):
             encoder.encode(SAMPLES)
 
 
+def children_as_forked(pid: int) -> list[psutil.Process]:
+    """Ids alone do not say: they begin again at their largest."""
+    return sorted(psutil.Process(pid).children(), key=psutil.Process.create_time)
+
+
 def test_encode_reports_a_lava_process_killed_between_calls(net_path, watch):
     with make_encoder(net_path) as encoder:
         watch(encoder)
         encoder.encode(SAMPLES)
-        psutil.Process(encoder.worker_pid).children()[-1].kill()
+        children_as_forked(encoder.worker_pid)[-1].kill()
         with pytest.raises(BackendCrashError, match="Lava's runtime service was killed by signal 9"):
             encoder.encode(SAMPLES)
 
@@ -217,7 +222,7 @@ def test_encode_names_the_process_that_holds_the_whole_network_when_it_is_killed
         watch(encoder)
         encoder.encode(SAMPLES)
         # the last four, in the order they are forked: network, source, sink, Lava's runtime service
-        psutil.Process(encoder.worker_pid).children()[-4].kill()
+        children_as_forked(encoder.worker_pid)[-4].kill()
         with pytest.raises(BackendCrashError, match="Lava process BatchedNetwork was killed by signal 9"):
             encoder.encode(SAMPLES)
 

@@ -36,7 +36,7 @@ def features(tiny_config: dict) -> torch.Tensor:
     """Feature spikes (64, 4, 5)."""
     chosen = config(tiny_config)
     model = model_of(chosen)
-    spikes, _ = CodedImages(load_data(chosen).train[:64], chosen.coding)[list(range(64))]
+    spikes, _ = CodedImages(load_data(chosen).train[:64], chosen.coding)[torch.arange(64)]
     wake_layers(model.encoder, float_spikes(spikes), 0.3)
     with torch.no_grad():
         found = model.encoder(float_spikes(spikes))
