@@ -9,8 +9,8 @@ setup(
         Extension(
             # loaded with ctypes: C alone, without Python's headers
             "sqdr.train.encoder.cuba._kernel",
-            sources=[f"{FOLDER}/neuron.c", f"{FOLDER}/synapse.c", f"{FOLDER}/weight_gradient.c"],
-            depends=[f"{FOLDER}/processor.h", f"{FOLDER}/synapse.h"],
+            sources=[f"{FOLDER}/{name}.c" for name in ("neuron", "synapse", "weight_gradient", "layer")],
+            depends=[f"{FOLDER}/{name}.h" for name in ("processor", "synapse", "layer_kernels")],
             # neither -ffast-math, which changes the whole process's arithmetic, nor -march=native, which ends
             # in a crash on another machine
             extra_compile_args=["-O3", "-std=c99", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"],

@@ -24,7 +24,7 @@ def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     target = tmp_path_factory.mktemp("kernels") / "kernels.so"
     options = ["-O2", "-std=c99", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     options += ["-DSQDR_PORTABLE"] if request.param == "portable" else []
-    assert len(SOURCES) == 3
+    assert len(SOURCES) == 4
     subprocess.run([COMPILER, *options, *SOURCES, "-o", target], check=True, timeout=120)
     kernels = load(str(target))
     assert kernels is not None

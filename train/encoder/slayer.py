@@ -15,6 +15,7 @@ from sqdr.plugins import missing
 from sqdr.specification import ConvSpec, DenseSpec, EncoderSpec
 from sqdr.train.encoder.cuba import CubaChoice
 from sqdr.train.encoder.cuba.choice import check_choice
+from sqdr.train.encoder.cuba.path import OutOfRange
 
 __all__ = ["SlayerEncoder", "cuda_problem", "import_slayer"]
 
@@ -113,7 +114,12 @@ class SlayerEncoder(nn.Module):
 
             for block in self.layers():
                 accelerate(block, cuba_path)
+        self._fused: Any = None
         self.build()
+        if cuba_path in ("auto", "c"):
+            from sqdr.train.encoder.cuba.fused import fused_encoder
+
+            self._fused = fused_encoder(list(self.layers()), spec.input_shape)
 
     def _neuron(self, payload: int) -> dict[str, Any]:
         neuron, surrogate = self.spec.neuron, self.spec.surrogate
@@ -151,6 +157,11 @@ class SlayerEncoder(nn.Module):
 
     def forward(self, spikes: Tensor) -> Tensor:
         """Return output spikes (N, F, T) for coded images (N, C, H, W, T), float32."""
+        if self._fused is not None and self._fused.can(spikes):
+            try:
+                return self._fused(spikes)  # type: ignore[no-any-return]
+            except OutOfRange:
+                pass
         for block in self.blocks:
             spikes = block(spikes)
         return spikes

@@ -1,0 +1,304 @@
+"""The whole encoder as one differentiable function in C, layer by layer: see `layer.c`.
+
+Between layers nothing is copied, and nothing but spikes and voltages is written: no weighted spikes, no graph.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sqdr.train.encoder.cuba.compiled import library
+from sqdr.train.encoder.cuba.path import DECAY_UNITY, Convolution, NeuronConstants, OutOfRange
+
+__all__ = ["FusedEncoder", "fused_encoder"]
+
+# What layer.c may use: 2 is AVX-512, 1 AVX2, 0 what any processor has. It takes less where there is less.
+WIDEST_VECTORS = 2
+# LINE of layer.c: samples are computed in tiles of so many, the last one padded.
+LINE = 16
+OUT_OF_RANGE, NO_MEMORY = 1, 2
+
+_INT64, _UINT32, _FLOAT, _POINTER = ctypes.c_int64, ctypes.c_uint32, ctypes.c_float, ctypes.c_void_p
+
+
+class _Dynamics(ctypes.Structure):
+    """``dynamics`` of layer.c."""
+
+    _fields_ = (
+        *((name, _FLOAT) for name in ("scale", "unit", "integer_threshold")),
+        *((name, _UINT32) for name in ("integer_keep_current", "integer_keep_voltage")),
+        *((name, _FLOAT) for name in ("keep_current", "keep_voltage", "threshold", "per_tau", "height")),
+    )
+
+    @classmethod
+    def of(cls, neuron: Any) -> "_Dynamics":
+        constants = NeuronConstants.of(neuron)
+        keep_current, keep_voltage = DECAY_UNITY - constants.current_decay, DECAY_UNITY - constants.voltage_decay
+        return cls(
+            constants.scale,
+            1 / constants.scale,
+            constants.threshold * constants.scale,
+            keep_current,
+            keep_voltage,
+            keep_current / DECAY_UNITY,
+            keep_voltage / DECAY_UNITY,
+            constants.threshold,
+            1 / constants.tau,
+            constants.height,
+        )
+
+
+class _Meetings(ctypes.Structure):
+    """``meetings`` of layer.c."""
+
+    _fields_ = tuple((name, _POINTER) for name in ("start", "element", "place"))
+
+
+class _Layer(ctypes.Structure):
+    """``layer`` of layer.c."""
+
+    _fields_ = (
+        *((name, _INT64) for name in ("n_steps", "in_channels", "out_channels", "groups")),
+        *((name, _INT64) for name in ("in_places", "out_places", "elements")),
+        ("inputs", _Meetings),
+        ("outputs", _Meetings),
+        ("neuron", _Dynamics),
+        *((name, _POINTER) for name in ("weight", "of_weight")),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What one layer computes with, whatever the batch.
+
+    Args:
+        in_shape: (C, H, W) or (F,).
+        out_shape: likewise.
+        sizes: of `_Layer`, without steps and samples.
+        inputs: the meetings of each output place, as (start, element, place).
+        outputs: the meetings of each input place.
+    """
+
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    sizes: tuple[int, ...]
+    inputs: tuple[NDArray[np.int32], ...]
+    outputs: tuple[NDArray[np.int32], ...]
+
+    @classmethod
+    def of(cls, synapse: Any, in_shape: tuple[int, ...]) -> "_Plan":
+        """Return that of a SLAYER synapse; a dense one is a convolution of images of one pixel."""
+        is_dense = len(in_shape) == 1
+        size, kernel, convolution = (1, 1), (1, 1), Convolution()
+        if not is_dense:
+            size, kernel = in_shape[1:], synapse.kernel_size[:2]
+            convolution = Convolution(
+                stride=synapse.stride[:2], padding=synapse.padding[:2], dilation=synapse.dilation[:2]
+            )
+        (y_out, y_element, y_in), height = _meet(size, kernel, convolution, 0)
+        (x_out, x_element, x_in), width = _meet(size, kernel, convolution, 1)
+        out = (y_out[:, None] * width + x_out).ravel()
+        element = (y_element[:, None] * kernel[1] + x_element).ravel()
+        place = (y_in[:, None] * size[1] + x_in).ravel()
+        channels = synapse.out_channels
+        places = size[0] * size[1]
+        return cls(
+            in_shape=in_shape,
+            out_shape=(channels,) if is_dense else (channels, height, width),
+            sizes=(in_shape[0], channels, synapse.groups, places, height * width, kernel[0] * kernel[1]),
+            inputs=_by_place(out, element, place, height * width),
+            outputs=_by_place(place, element, out, places),
+        )
+
+    def layer(self, neuron: Any, n_steps: int) -> _Layer:
+        """Return what C reads, which is good as long as this plan is; its weights are still missing."""
+        return _Layer(n_steps, *self.sizes, _pointers(self.inputs), _pointers(self.outputs), _Dynamics.of(neuron))
+
+
+def _meet(
+    size: tuple[int, ...], kernel: tuple[int, ...], convolution: Convolution, axis: int
+) -> tuple[tuple[NDArray[np.int64], ...], int]:
+    """Along one axis: output places, kernel elements and input places that meet, and the number of outputs."""
+    stride, padding, dilation = convolution.stride[axis], convolution.padding[axis], convolution.dilation[axis]
+    n_out = (size[axis] + 2 * padding - dilation * (kernel[axis] - 1) - 1) // stride + 1
+    out, element = (grid.ravel() for grid in np.mgrid[:n_out, : kernel[axis]])
+    place = out * stride - padding + element * dilation
+    is_inside = (place >= 0) & (place < size[axis])
+    return (out[is_inside], element[is_inside], place[is_inside]), n_out
+
+
+def _by_place(
+    here: NDArray[np.int64], element: NDArray[np.int64], there: NDArray[np.int64], n_places: int
+) -> tuple[NDArray[np.int32], ...]:
+    order = np.argsort(here, kind="stable")
+    start = np.searchsorted(here[order], np.arange(n_places + 1))
+    return tuple(np.ascontiguousarray(values, np.int32) for values in (start, element[order], there[order]))
+
+
+def _pointers(meetings: Sequence[NDArray[np.int32]]) -> _Meetings:
+    return _Meetings(*(values.ctypes.data for values in meetings))
+
+
+class FusedEncoder:
+    """Computes an encoder of SLAYER blocks in which the C path has a part in every layer.
+
+    Args:
+        blocks: conv and dense ones in order, accelerated, without Flatten.
+        input_shape: (C, H, W).
+        kernels: what `compiled.library` returned.
+    """
+
+    def __init__(self, blocks: Sequence[Any], input_shape: tuple[int, ...], kernels: ctypes.CDLL) -> None:
+        self._blocks = list(blocks)
+        self.kernels = kernels
+        self._plans: list[_Plan] = []
+        shape = input_shape
+        for block in self._blocks:
+            if not hasattr(block.synapse, "stride") or block.synapse.weight.dim() != 5:
+                raise ValueError("not a conv or dense block")
+            is_dense = block.synapse.in_channels != shape[0] or len(shape) == 1
+            self._plans.append(_Plan.of(block.synapse, (prod(shape),) if is_dense else shape))
+            shape = self._plans[-1].out_shape
+        self._input_shape = torch.Size(input_shape)
+        self.out_shape = self._plans[-1].out_shape
+        sizes = [prod(plan.in_shape) for plan in self._plans] + [prod(self.out_shape)]
+        # of one step of one sample: the values of input and layers, and of the layers alone
+        self.n_values, self.largest = (sum(sizes), sum(sizes[1:])), max(sizes)
+        self.buffers, self.scratch = _Buffers(), _Buffers()
+
+    def can(self, spikes: Tensor) -> bool:
+        """Return whether ``spikes`` and the blocks are what this computes; else the blocks must do."""
+        return (
+            spikes.dtype == torch.float32
+            and spikes.device.type == "cpu"
+            and spikes.shape[1:-1] == self._input_shape
+            and spikes.numel() > 0
+            and not any(_is_watched(block) for block in self._blocks)
+        )
+
+    def __call__(self, spikes: Tensor) -> Tensor:
+        """Return output spikes (N, F, T) for coded images (N, C, H, W, T).
+
+        Raises:
+            OutOfRange: a state is too large.
+        """
+        pairs = zip(self._plans, self._blocks, strict=True)
+        layers = (_Layer * len(self._plans))(*(plan.layer(block.neuron, spikes.shape[-1]) for plan, block in pairs))
+        weights = [_weight(block.synapse) for block in self._blocks]
+        out: Tensor = _Encode.apply(spikes, self, layers, *weights)  # type: ignore[no-untyped-call]
+        return out
+
+
+class _Buffers:
+    """Memory that is used again: of fresh memory the kernel clears every page, at the cost of the computation itself."""
+
+    MOST = 2  # one batch's is still held by its graph while the next one's is computed
+
+    def __init__(self) -> None:
+        self.free: list[Tensor] = []
+
+    def take(self, size: int) -> "_Lease":
+        """Return ``size`` floats or more, until the lease is dropped."""
+        buffer = self.free.pop() if self.free else torch.empty(0)
+        return _Lease(self, buffer if size <= len(buffer) else torch.empty(size))
+
+
+class _Lease:
+    def __init__(self, owner: _Buffers, buffer: Tensor) -> None:
+        self._owner, self.buffer = owner, buffer
+
+    def __del__(self) -> None:
+        if len(self._owner.free) < _Buffers.MOST:
+            self._owner.free.append(self.buffer)
+
+
+def fused_encoder(blocks: Sequence[Any], input_shape: tuple[int, ...]) -> FusedEncoder | None:
+    """Return what computes accelerated conv and dense blocks at once, or None where the C kernels are missing."""
+    kernels = library()
+    return None if kernels is None else FusedEncoder(blocks, input_shape, kernels)
+
+
+def _is_watched(block: Any) -> bool:
+    """Return whether a block has hooks, or decays that ask for gradients, which only its own forward minds."""
+    neuron = block.neuron
+    return bool(
+        neuron.current_decay.requires_grad
+        or neuron.voltage_decay.requires_grad
+        or any(
+            module._forward_hooks or module._backward_hooks or module._backward_pre_hooks
+            for module in (block, block.synapse, neuron)
+        )
+        or block._forward_pre_hooks
+        or neuron._forward_pre_hooks
+    )
+
+
+def _weight(synapse: Any) -> Tensor:
+    for hook in synapse._forward_pre_hooks.values():  # weight normalisation, which sets the weight
+        hook(synapse, ())
+    return synapse._pre_hook_fx(synapse.weight)  # type: ignore[no-any-return]
+
+
+class _Encode(torch.autograd.Function):
+    """All layers; (tiles, C, H * W, T, LINE) in memory, see layer.c."""
+
+    @staticmethod
+    def forward(ctx: Any, spikes: Tensor, encoder: FusedEncoder, layers: Any, *weights: Tensor) -> Tensor:
+        has_gradient = any(ctx.needs_input_grad)
+        n_samples, n_steps = len(spikes), spikes.shape[-1]
+        spikes, kept = spikes.contiguous(), [weight.contiguous() for weight in weights]
+        for layer, weight in zip(layers, kept, strict=True):
+            layer.weight = weight.data_ptr()
+        n_spikes, n_states = (size * n_steps * LINE * -(-n_samples // LINE) for size in encoder.n_values)
+        lease = encoder.buffers.take(n_spikes + n_states * has_gradient)
+        out = torch.empty(n_samples, *encoder.out_shape, n_steps)
+        first = lease.buffer.data_ptr()
+        voltages = first + n_spikes * out.element_size() if has_gradient else None
+        arguments = (layers, len(layers), spikes.data_ptr(), n_samples, first, voltages, out.data_ptr())
+        result = encoder.kernels.sqdr_encode(*arguments, WIDEST_VECTORS)
+        if result == OUT_OF_RANGE:
+            raise OutOfRange
+        _check(result)
+        if has_gradient:
+            ctx.encoder, ctx.layers, ctx.lease, ctx.shape = encoder, layers, lease, spikes.shape
+            ctx.voltages = voltages
+            ctx.save_for_backward(*kept)
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        encoder: FusedEncoder = ctx.encoder
+        grad = grad.contiguous()
+        of_weights = [torch.empty_like(weight) for weight in ctx.saved_tensors]
+        for layer, weight, of_weight in zip(ctx.layers, ctx.saved_tensors, of_weights, strict=True):
+            layer.weight, layer.of_weight = weight.data_ptr(), of_weight.data_ptr()
+        largest = encoder.largest * ctx.shape[-1]
+        lease = encoder.scratch.take(2 * largest * LINE)
+        of_spikes = torch.empty(ctx.shape) if ctx.needs_input_grad[0] else None
+        result = encoder.kernels.sqdr_encode_gradient(
+            ctx.layers,
+            len(ctx.layers),
+            grad.data_ptr(),
+            len(grad),
+            ctx.lease.buffer.data_ptr(),
+            ctx.voltages,
+            lease.buffer.data_ptr(),
+            largest,
+            None if of_spikes is None else of_spikes.data_ptr(),
+            WIDEST_VECTORS,
+        )
+        _check(result)
+        return of_spikes, None, None, *of_weights
+
+
+def _check(result: int) -> None:
+    if result == NO_MEMORY:
+        raise MemoryError("no memory for the encoder")

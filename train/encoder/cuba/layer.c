@@ -1,0 +1,292 @@
+/* Whole layers: a convolution and its neurons in one pass, and their gradients.
+ *
+ * Arrays are (tiles, C, H * W, T, LINE) floats: LINE samples, then channel, place, step, sample. A row, (T, LINE), is
+ * all there is of a neuron. Weighted spikes stay in registers and states in the first-level cache; memory sees
+ * spikes and, for the gradient, voltages. Sums are exact as in synapse.c, the neurons are those of neuron.c.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "processor.h"
+
+#define DECAY_BITS 12
+#define LIMIT (1u << 30)
+#define FARTHEST 64.0f
+#define AHEAD 4  /* rows from memory to the cache */
+#define INPUTS 3 /* terms of a weight gradient at once */
+#define LINE 16 /* samples of a tile: a cache line, and a vector of AVX-512 */
+
+typedef struct {
+    float scale, unit, integer_threshold; /* of integer states: scale * state, 1 / scale, threshold * scale */
+    uint32_t integer_keep_current, integer_keep_voltage; /* of 4096 */
+    float keep_current, keep_voltage, threshold, per_tau, height; /* of the gradient */
+} dynamics;
+
+/* For each place of one side: which element of the kernel meets which place of the other side. */
+typedef struct {
+    const int32_t *start, *element, *place;
+} meetings;
+
+typedef struct {
+    int64_t n_steps, in_channels, out_channels, groups, in_places, out_places, elements;
+    meetings inputs, outputs; /* of an output place, of an input place */
+    dynamics neuron;
+    const float *weight; /* (out_channels, in_channels / groups, elements) */
+    float *of_weight;    /* its gradient */
+} layer;
+
+typedef struct {
+    const float **rows;
+    int32_t *weight_rows;
+    int64_t n;
+} terms;
+
+typedef struct {
+    const float **rows;
+    int32_t *weight_rows, *states;
+    float *weights, *inverse, *sums, *zeros; /* inverse: weights from outputs to inputs */
+} workspace;
+
+/* How many of the channels left are computed at once. */
+INLINE int64_t block(int64_t n_left, int64_t most)
+{
+    while (most > n_left)
+        most /= 2;
+    return most;
+}
+
+/* List what a place is made of: where the samples of each term begin, and its row of weights. */
+INLINE void gather(const meetings *m, int64_t place, const float *from, int64_t channels, int64_t places,
+                   int64_t elements, int64_t row, terms *to)
+{
+    to->n = 0;
+    for (int64_t c = 0; c < channels; c++)
+        for (int32_t i = m->start[place]; i < m->start[place + 1]; i++) {
+            to->rows[to->n] = from + (c * places + m->place[i]) * row;
+            to->weight_rows[to->n++] = (int32_t)(c * elements + m->element[i]);
+        }
+}
+
+#define TARGET
+#define VARIANT(name) name##_portable
+#define LANES 8
+#define OUTPUTS 4
+#include "layer_kernels.h"
+
+#if defined(HAS_AVX2)
+#define TARGET __attribute__((target("avx2,fma")))
+#define VARIANT(name) name##_avx2
+#define LANES 8
+#define OUTPUTS 4
+#include "layer_kernels.h"
+
+#define HAS_AVX512 (HAS_AVX2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
+#define TARGET __attribute__((target("avx512f,avx512dq,avx2,fma")))
+#define VARIANT(name) name##_avx512
+#define LANES 16
+#define OUTPUTS 8
+#include "layer_kernels.h"
+
+#define CHOOSE(level, name, arguments) \
+    ((level) >= 2 ? name##_avx512 arguments : (level) == 1 ? name##_avx2 arguments : name##_portable arguments)
+#else
+#define CHOOSE(level, name, arguments) ((void)(level), name##_portable arguments)
+#endif
+
+/* The widest vectors of this processor: 0 those of any processor, 1 AVX2, 2 AVX-512. */
+int32_t sqdr_vectors(void);
+int32_t sqdr_vectors(void)
+{
+#if defined(HAS_AVX2)
+    return HAS_AVX512 ? 2 : HAS_AVX2 ? 1 : 0;
+#else
+    return 0;
+#endif
+}
+
+static int32_t allowed(int32_t level)
+{
+    int32_t widest = sqdr_vectors();
+    return level < widest ? level : widest;
+}
+
+/* Put weights in order of use: for each group and block of channels of
+ * the sums, (channels of the terms * elements, block). */
+static void pack(const layer *l, int is_inverse, int64_t most, float *to)
+{
+    int64_t n_in = l->in_channels / l->groups, n_out = l->out_channels / l->groups;
+    int64_t n_to = is_inverse ? n_in : n_out, n_from = is_inverse ? n_out : n_in;
+    for (int64_t group = 0; group < l->groups; group++)
+        for (int64_t first = 0, size; first < n_to; first += size) {
+            size = block(n_to - first, most);
+            for (int64_t from = 0; from < n_from; from++)
+                for (int64_t element = 0; element < l->elements; element++)
+                    for (int64_t i = first; i < first + size; i++) {
+                        int64_t out = group * n_out + (is_inverse ? from : i), in = is_inverse ? i : from;
+                        *to++ = l->weight[(out * n_in + in) * l->elements + element];
+                    }
+        }
+}
+
+static void forget(workspace *spaces, int64_t n_layers)
+{
+    for (int64_t i = 0; spaces && i < n_layers; i++) {
+        free(spaces[i].rows);
+        free(spaces[i].weight_rows);
+        free(spaces[i].states);
+        free(spaces[i].weights);
+        free(spaces[i].inverse);
+        free(spaces[i].sums);
+        free(spaces[i].zeros);
+    }
+    free(spaces);
+}
+
+static int make(const layer *l, int has_gradient, int64_t outputs, workspace *space)
+{
+    int64_t n_in = l->in_channels / l->groups, n_out = l->out_channels / l->groups;
+    int64_t most = (n_in > n_out ? n_in : n_out) * l->elements + INPUTS, columns = n_in * l->elements + INPUTS;
+    size_t n_weights = (size_t)(l->out_channels * n_in * l->elements);
+    space->rows = malloc((size_t)most * sizeof *space->rows);
+    space->weight_rows = malloc((size_t)most * sizeof *space->weight_rows);
+    if (!space->rows || !space->weight_rows)
+        return 0;
+    if (has_gradient) {
+        space->inverse = malloc(n_weights * sizeof *space->inverse);
+        space->sums = calloc((size_t)(l->out_channels * columns * LINE), sizeof *space->sums);
+        space->zeros = calloc((size_t)(l->n_steps * LINE), sizeof *space->zeros);
+        if (!space->inverse || !space->sums || !space->zeros)
+            return 0;
+        pack(l, 1, outputs, space->inverse);
+        return 1;
+    }
+    space->states = malloc((size_t)(n_out * 2 * LINE) * sizeof *space->states);
+    space->weights = malloc(n_weights * sizeof *space->weights);
+    if (!space->states || !space->weights)
+        return 0;
+    pack(l, 0, outputs, space->weights);
+    return 1;
+}
+
+/* Return what each layer needs beside the spikes, or null if there is no memory. */
+static workspace *make_all(const layer *layers, int64_t n_layers, int has_gradient, int vectors)
+{
+    workspace *spaces = calloc((size_t)n_layers, sizeof *spaces);
+    for (int64_t i = 0; spaces && i < n_layers; i++)
+        if (!make(&layers[i], has_gradient, vectors == 2 ? 8 : 4, &spaces[i])) {
+            forget(spaces, n_layers);
+            return 0;
+        }
+    return spaces;
+}
+
+INLINE int64_t in_size(const layer *l) { return l->in_channels * l->in_places * l->n_steps; }
+
+INLINE int64_t out_size(const layer *l) { return l->out_channels * l->out_places * l->n_steps; }
+
+typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* x (n, rows) turned to (rows, LINE), with zeros for the samples that are missing. */
+static void turn(const float *x, float *to, int64_t n, int64_t rows)
+{
+    int64_t first = 0;
+    for (; n >= LINE && first + LINE <= rows; first += LINE)
+        for (int64_t i = 0; i < LINE; i += 4)
+            for (int64_t r = first; r < first + LINE; r += 4) {
+                four lines[4];
+                for (int64_t j = 0; j < 4; j++)
+                    lines[j] = *(const four *)(x + (i + j) * rows + r);
+                for (int64_t j = 0; j < 4; j++)
+                    *(four *)(to + (r + j) * LINE + i) = (four){lines[0][j], lines[1][j], lines[2][j], lines[3][j]};
+            }
+    for (; first < rows; first++)
+        for (int64_t i = 0; i < LINE; i++)
+            to[first * LINE + i] = i < n ? x[i * rows + first] : 0.0f;
+}
+
+/* Turn back, (rows, LINE) to (n, rows). */
+static void turn_back(const float *x, float *to, int64_t n, int64_t rows)
+{
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t i = 0; i < n && i < LINE; i++)
+            to[i * rows + row] = x[row * LINE + i];
+}
+
+/* Spikes of the last layer, out (n, C, H * W, T), for those of the input, x likewise.
+ *
+ * spikes: room for (tiles, those of input and all layers, LINE). voltages: for (tiles, those of all layers, LINE),
+ * before the reset; or null.
+ * Returns 0; 1 if a state reached 2^30 or an input is no number, the results are then wrong; 2 if there is no memory. */
+int32_t sqdr_encode(const layer *layers, int64_t n_layers, const float *x, int64_t n, float *spikes, float *voltages,
+                    float *out, int32_t level);
+int32_t sqdr_encode(const layer *layers, int64_t n_layers, const float *x, int64_t n, float *spikes, float *voltages,
+                    float *out, int32_t level)
+{
+    int32_t vectors = allowed(level);
+    int64_t n_in = in_size(layers), n_out = out_size(layers + n_layers - 1);
+    uint32_t reached = 0;
+    workspace *spaces = make_all(layers, n_layers, 0, vectors);
+    if (!spaces)
+        return 2;
+    for (int64_t left = n; left > 0; left -= LINE) {
+        turn(x, spikes, left, n_in);
+        for (int64_t i = 0; i < n_layers; i++) {
+            float *from = spikes;
+            spikes += in_size(&layers[i]) * LINE;
+            reached |= CHOOSE(vectors, forward, (&layers[i], &spaces[i], from, spikes, voltages));
+            if (voltages)
+                voltages += out_size(&layers[i]) * LINE;
+        }
+        turn_back(spikes, out, left, n_out);
+        spikes += n_out * LINE;
+        x += n_in * LINE;
+        out += n_out * LINE;
+    }
+    forget(spaces, n_layers);
+    return reached >= LIMIT;
+}
+
+/* The gradients of all weights and, unless null, of the input, of_x (n, C, H * W, T), for that of out, grad likewise.
+ *
+ * spikes, voltages: what sqdr_encode filled. grads: room for twice the largest layer of one tile, the input being
+ * one. Returns 0, or 2 if there is no memory. */
+int32_t sqdr_encode_gradient(const layer *layers, int64_t n_layers, const float *grad, int64_t n, const float *spikes,
+                             const float *voltages, float *grads, int64_t largest, float *of_x, int32_t level);
+int32_t sqdr_encode_gradient(const layer *layers, int64_t n_layers, const float *grad, int64_t n, const float *spikes,
+                             const float *voltages, float *grads, int64_t largest, float *of_x, int32_t level)
+{
+    int32_t vectors = allowed(level);
+    int64_t n_in = in_size(layers), n_out = out_size(layers + n_layers - 1), n_states = 0;
+    workspace *spaces = make_all(layers, n_layers, 1, vectors);
+    if (!spaces)
+        return 2;
+    for (int64_t i = 0; i < n_layers; i++)
+        n_states += out_size(&layers[i]) * LINE;
+    for (int64_t left = n; left > 0; left -= LINE) {
+        const float *from = spikes + n_in * LINE + n_states, *voltage = voltages + n_states;
+        float *of_spikes = grads, *weighed = grads + largest * LINE;
+        turn(grad, of_spikes, left, n_out);
+        from -= n_out * LINE;
+        for (int64_t i = n_layers - 1; i >= 0; i--) {
+            const layer *l = &layers[i];
+            from -= in_size(l) * LINE;
+            voltage -= out_size(l) * LINE;
+            CHOOSE(vectors, neuron_gradient, (l, of_spikes, voltage, weighed));
+            CHOOSE(vectors, weight_gradient, (l, &spaces[i], weighed, from));
+            if (i || of_x)
+                CHOOSE(vectors, input_gradient, (l, &spaces[i], weighed, of_spikes));
+        }
+        if (of_x) {
+            turn_back(of_spikes, of_x, left, n_in);
+            of_x += n_in * LINE;
+        }
+        grad += n_out * LINE;
+        spikes += n_in * LINE + n_states;
+        voltages += n_states;
+    }
+    for (int64_t i = 0; i < n_layers; i++)
+        CHOOSE(vectors, reduce, (&layers[i], &spaces[i]));
+    forget(spaces, n_layers);
+    return 0;
+}
