@@ -16,7 +16,10 @@ from sqdr.train.encoder.initialisation import wake_layers
 from sqdr.train.encoder.presets import preset_layers
 from sqdr.train.encoder.slayer import SlayerEncoder
 
-CHOICES = ["torch", pytest.param("c", marks=pytest.mark.skipif(compiled.library() is None, reason="no C kernels"))]
+NEEDS_C = pytest.mark.skipif(compiled.library() is None, reason="no C kernels")
+# the whole encoder at once with every width of vectors, and the same kernels' layers one by one
+CHOICES = ["torch", *(pytest.param(name, marks=NEEDS_C) for name in ("c", "c, AVX2", "c, portable", "c, layers"))]
+VECTORS = {"c": 2, "c, AVX2": 1, "c, portable": 0}
 # sums of float32 in another order; SLAYER's own error against float64 is of this size
 WEIGHT_TOLERANCE = 2e-5
 
@@ -24,8 +27,14 @@ WEIGHT_TOLERANCE = 2e-5
 def twins(spec: EncoderSpec, chosen: Any, seed: int = 0, max_payload: int = 1) -> tuple[SlayerEncoder, SlayerEncoder]:
     torch.manual_seed(seed)
     stock = SlayerEncoder(spec, max_payload)
-    twin = SlayerEncoder(spec, max_payload, chosen)
+    twin = SlayerEncoder(spec, max_payload, chosen.split(",")[0])
     twin.load_state_dict(stock.state_dict())
+    assert (twin.fused is not None) == chosen.startswith("c")
+    if chosen in VECTORS:
+        twin.fused.vectors = VECTORS[chosen]
+        assert twin.fused.can(torch.zeros(1, *spec.input_shape, 1))
+    else:
+        twin.fused = None
     return stock, twin
 
 
@@ -178,6 +187,72 @@ def test_backward_twice_gives_the_same(chosen: Any) -> None:
     assert len(once) > 0
     for first, parameter in zip(once, [p for p in twin.parameters() if p.grad is not None], strict=True):
         assert torch.equal(first, parameter.grad)
+
+
+@NEEDS_C
+def test_all_layers_at_once_are_the_layers_one_by_one() -> None:
+    spec = EncoderSpec(input_shape=(1, 28, 28), layers=preset_layers("tiny", 9))
+    one, other = twins(spec, "c, layers")[1], twins(spec, "c")[1]
+    for n in (1, 15, 16, 17, 64):
+        x = spike_input(spec, n, 5, n)
+        (spikes, found), (expected_spikes, expected) = gradients(other, x, 1), gradients(one, x, 1)
+        assert torch.equal(spikes, expected_spikes)
+        for gradient, same in zip(found, expected, strict=True):
+            assert (gradient - same).abs().max() <= WEIGHT_TOLERANCE * same.abs().max().clamp(min=1e-20)
+
+
+@NEEDS_C
+@pytest.mark.parametrize("watched", ["hook", "decay", "weights", "shape", "type"])
+def test_what_only_the_layers_mind_is_left_to_them(watched: str) -> None:
+    spec = EncoderSpec(input_shape=(1, 8, 8), layers=preset_layers("digits_tiny", 9))
+    _, encoder = twins(spec, "c")
+    x, calls = torch.zeros(2, 1, 8, 8, 3), []
+    assert encoder.fused.can(x)
+    block = next(encoder.layers())
+    if watched == "hook":
+        block.neuron.register_forward_hook(lambda *_: calls.append(1))
+    elif watched == "decay":
+        block.neuron.voltage_decay.requires_grad_(True)
+    elif watched == "weights":
+        block.synapse.pre_hook_fx = lambda weight: weight
+    x = x[:, :, :7] if watched == "shape" else x.double() if watched == "type" else x
+    assert not encoder.fused.can(x)
+    if watched == "hook":
+        encoder(x)
+        assert calls == [1]
+
+
+@NEEDS_C
+def test_changed_constants_are_seen() -> None:
+    spec = EncoderSpec(input_shape=(1, 8, 8), layers=preset_layers("digits_tiny", 9))
+    stock, encoder = twins(spec, "c")
+    x = spike_input(spec, 20, 6, 1)
+    before = encoder(x)
+    for one in (stock, encoder):
+        for block in one.layers():
+            block.neuron.voltage_decay.data.fill_(3000)
+            block.neuron._threshold = 0.5
+    assert torch.equal(encoder(x), stock(x))
+    assert not torch.equal(encoder(x), before)
+
+
+@NEEDS_C
+def test_memory_is_used_again_but_not_while_a_graph_needs_it() -> None:
+    spec = EncoderSpec(input_shape=(1, 8, 8), layers=preset_layers("digits_tiny", 9))
+    stock, encoder = twins(spec, "c")
+    inputs = [spike_input(spec, n, 4, n) for n in (20, 3, 40)]
+    totals = [encoder(x).sum() for x in inputs]
+    encoder(spike_input(spec, 40, 4, 9))
+    for total, x in zip(totals, inputs, strict=True):
+        encoder.zero_grad()
+        total.backward()
+        found = [p.grad for p in encoder.parameters() if p.grad is not None]
+        stock.zero_grad()
+        stock(x).sum().backward()
+        for gradient, parameter in zip(found, [p for p in stock.parameters() if p.grad is not None], strict=True):
+            assert (gradient - parameter.grad).abs().max() <= WEIGHT_TOLERANCE * parameter.grad.abs().max()
+    del total, totals
+    assert 1 <= len(encoder.fused.buffers.free) <= 2
 
 
 def test_auto_without_kernels_is_torch(monkeypatch: pytest.MonkeyPatch) -> None:

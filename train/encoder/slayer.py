@@ -68,6 +68,7 @@ class SlayerEncoder(nn.Module):
 
     Attributes:
         blocks: SLAYER blocks, one per layer, with a Flatten before the first dense one.
+        fused: what computes all of them at once where the C kernels are, or None.
 
     Raises:
         MissingDependencyError: lava-dl is not installed, or ``c`` was not built.
@@ -114,12 +115,12 @@ class SlayerEncoder(nn.Module):
 
             for block in self.layers():
                 accelerate(block, cuba_path)
-        self._fused: Any = None
+        self.fused: Any = None
         self.build()
         if cuba_path in ("auto", "c"):
             from sqdr.train.encoder.cuba.fused import fused_encoder
 
-            self._fused = fused_encoder(list(self.layers()), spec.input_shape)
+            self.fused = fused_encoder(list(self.layers()), spec.input_shape)
 
     def _neuron(self, payload: int) -> dict[str, Any]:
         neuron, surrogate = self.spec.neuron, self.spec.surrogate
@@ -157,9 +158,9 @@ class SlayerEncoder(nn.Module):
 
     def forward(self, spikes: Tensor) -> Tensor:
         """Return output spikes (N, F, T) for coded images (N, C, H, W, T), float32."""
-        if self._fused is not None and self._fused.can(spikes):
+        if self.fused is not None and self.fused.can(spikes):
             try:
-                return self._fused(spikes)  # type: ignore[no-any-return]
+                return self.fused(spikes)  # type: ignore[no-any-return]
             except OutOfRange:
                 pass
         for block in self.blocks:

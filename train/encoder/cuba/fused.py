@@ -19,8 +19,6 @@ from sqdr.train.encoder.cuba.path import DECAY_UNITY, Convolution, NeuronConstan
 
 __all__ = ["FusedEncoder", "fused_encoder"]
 
-# What layer.c may use: 2 is AVX-512, 1 AVX2, 0 what any processor has. It takes less where there is less.
-WIDEST_VECTORS = 2
 # LINE of layer.c: samples are computed in tiles of so many, the last one padded.
 LINE = 16
 OUT_OF_RANGE, NO_MEMORY = 1, 2
@@ -70,6 +68,7 @@ class _Layer(ctypes.Structure):
         ("inputs", _Meetings),
         ("outputs", _Meetings),
         ("neuron", _Dynamics),
+        *((name, _FLOAT) for name in ("step", "lowest", "highest")),
         *((name, _POINTER) for name in ("weight", "of_weight")),
     )
 
@@ -96,7 +95,8 @@ class _Plan:
     def of(cls, synapse: Any, in_shape: tuple[int, ...]) -> "_Plan":
         """Return that of a SLAYER synapse; a dense one is a convolution of images of one pixel."""
         is_dense = len(in_shape) == 1
-        size, kernel, convolution = (1, 1), (1, 1), Convolution()
+        size: tuple[int, ...] = (1, 1)
+        kernel, convolution = (1, 1), Convolution()
         if not is_dense:
             size, kernel = in_shape[1:], synapse.kernel_size[:2]
             convolution = Convolution(
@@ -119,7 +119,10 @@ class _Plan:
 
     def layer(self, neuron: Any, n_steps: int) -> _Layer:
         """Return what C reads, which is good as long as this plan is; its weights are still missing."""
-        return _Layer(n_steps, *self.sizes, _pointers(self.inputs), _pointers(self.outputs), _Dynamics.of(neuron))
+        meetings = (_pointers(self.inputs), _pointers(self.outputs))
+        # as SLAYER's quantize_8bit
+        quantisation = (2 / neuron.w_scale, -256 / neuron.w_scale, 254 / neuron.w_scale)
+        return _Layer(n_steps, *self.sizes, *meetings, _Dynamics.of(neuron), *quantisation)
 
 
 def _meet(
@@ -153,16 +156,18 @@ class FusedEncoder:
         blocks: conv and dense ones in order, accelerated, without Flatten.
         input_shape: (C, H, W).
         kernels: what `compiled.library` returned.
+
+    Attributes:
+        vectors: what may be used: 2 is AVX-512, 1 AVX2, 0 what any processor has; it is less where there is less.
     """
 
     def __init__(self, blocks: Sequence[Any], input_shape: tuple[int, ...], kernels: ctypes.CDLL) -> None:
         self._blocks = list(blocks)
         self.kernels = kernels
+        self.vectors: int = kernels.sqdr_vectors()
         self._plans: list[_Plan] = []
         shape = input_shape
         for block in self._blocks:
-            if not hasattr(block.synapse, "stride") or block.synapse.weight.dim() != 5:
-                raise ValueError("not a conv or dense block")
             is_dense = block.synapse.in_channels != shape[0] or len(shape) == 1
             self._plans.append(_Plan.of(block.synapse, (prod(shape),) if is_dense else shape))
             shape = self._plans[-1].out_shape
@@ -171,6 +176,8 @@ class FusedEncoder:
         sizes = [prod(plan.in_shape) for plan in self._plans] + [prod(self.out_shape)]
         # of one step of one sample: the values of input and layers, and of the layers alone
         self.n_values, self.largest = (sum(sizes), sum(sizes[1:])), max(sizes)
+        self._made: Any = None
+        self._made_for: tuple[Any, ...] = ()
         self.buffers, self.scratch = _Buffers(), _Buffers()
 
     def can(self, spikes: Tensor) -> bool:
@@ -180,7 +187,7 @@ class FusedEncoder:
             and spikes.device.type == "cpu"
             and spikes.shape[1:-1] == self._input_shape
             and spikes.numel() > 0
-            and not any(_is_watched(block) for block in self._blocks)
+            and not any(_is_own(block) for block in self._blocks)
         )
 
     def __call__(self, spikes: Tensor) -> Tensor:
@@ -189,15 +196,22 @@ class FusedEncoder:
         Raises:
             OutOfRange: a state is too large.
         """
-        pairs = zip(self._plans, self._blocks, strict=True)
-        layers = (_Layer * len(self._plans))(*(plan.layer(block.neuron, spikes.shape[-1]) for plan, block in pairs))
         weights = [_weight(block.synapse) for block in self._blocks]
-        out: Tensor = _Encode.apply(spikes, self, layers, *weights)  # type: ignore[no-untyped-call]
+        out: Tensor = _Encode.apply(spikes, self, self._layers(spikes.shape[-1]), *weights)  # type: ignore[no-untyped-call]
         return out
+
+    def _layers(self, n_steps: int) -> Any:
+        """Return an array of `_Layer` of the caller's own."""
+        key = (n_steps, *(_values(block.neuron) for block in self._blocks))
+        if key != self._made_for:
+            pairs = zip(self._plans, self._blocks, strict=True)
+            made = (_Layer * len(self._plans))(*(plan.layer(block.neuron, n_steps) for plan, block in pairs))
+            self._made, self._made_for = made, key
+        return type(self._made).from_buffer_copy(self._made)
 
 
 class _Buffers:
-    """Memory that is used again: of fresh memory the kernel clears every page, at the cost of the computation itself."""
+    """Memory that is used again: the kernel clears fresh memory, which takes as long as the computation."""
 
     MOST = 2  # one batch's is still held by its graph while the next one's is computed
 
@@ -225,25 +239,36 @@ def fused_encoder(blocks: Sequence[Any], input_shape: tuple[int, ...]) -> FusedE
     return None if kernels is None else FusedEncoder(blocks, input_shape, kernels)
 
 
-def _is_watched(block: Any) -> bool:
-    """Return whether a block has hooks, or decays that ask for gradients, which only its own forward minds."""
-    neuron = block.neuron
+def _is_own(block: Any) -> bool:
+    """Return whether a block has hooks, decays that ask for gradients or weights of its own making.
+
+    Only its own forward minds them.
+    """
+    synapse, neuron = block.synapse, block.neuron
     return bool(
         neuron.current_decay.requires_grad
         or neuron.voltage_decay.requires_grad
-        or any(
-            module._forward_hooks or module._backward_hooks or module._backward_pre_hooks
-            for module in (block, block.synapse, neuron)
-        )
         or block._forward_pre_hooks
         or neuron._forward_pre_hooks
+        or any(
+            module._forward_hooks or module._backward_hooks or module._backward_pre_hooks
+            for module in (block, synapse, neuron)
+        )
+        or synapse._pre_hook_fx != neuron.quantize_8bit
     )
+
+
+def _values(neuron: Any) -> tuple[float, ...]:
+    """Return what `NeuronConstants` and the weights are made of."""
+    decays = (neuron.current_decay.item(), neuron.voltage_decay.item())
+    scales = (neuron.s_scale, neuron.w_scale, neuron.tau_rho, neuron.scale_rho)
+    return (*decays, *scales, neuron.threshold, neuron.threshold_eps)
 
 
 def _weight(synapse: Any) -> Tensor:
     for hook in synapse._forward_pre_hooks.values():  # weight normalisation, which sets the weight
         hook(synapse, ())
-    return synapse._pre_hook_fx(synapse.weight)  # type: ignore[no-any-return]
+    return synapse.weight  # type: ignore[no-any-return]
 
 
 class _Encode(torch.autograd.Function):
@@ -261,8 +286,17 @@ class _Encode(torch.autograd.Function):
         out = torch.empty(n_samples, *encoder.out_shape, n_steps)
         first = lease.buffer.data_ptr()
         voltages = first + n_spikes * out.element_size() if has_gradient else None
-        arguments = (layers, len(layers), spikes.data_ptr(), n_samples, first, voltages, out.data_ptr())
-        result = encoder.kernels.sqdr_encode(*arguments, WIDEST_VECTORS)
+        arguments = (
+            layers,
+            len(layers),
+            spikes.data_ptr(),
+            n_samples,
+            first,
+            voltages,
+            out.data_ptr(),
+            encoder.vectors,
+        )
+        result = encoder.kernels.sqdr_encode(*arguments)
         if result == OUT_OF_RANGE:
             raise OutOfRange
         _check(result)
@@ -293,7 +327,7 @@ class _Encode(torch.autograd.Function):
             lease.buffer.data_ptr(),
             largest,
             None if of_spikes is None else of_spikes.data_ptr(),
-            WIDEST_VECTORS,
+            encoder.vectors,
         )
         _check(result)
         return of_spikes, None, None, *of_weights

@@ -32,8 +32,9 @@ typedef struct {
     int64_t n_steps, in_channels, out_channels, groups, in_places, out_places, elements;
     meetings inputs, outputs; /* of an output place, of an input place */
     dynamics neuron;
-    const float *weight; /* (out_channels, in_channels / groups, elements) */
-    float *of_weight;    /* its gradient */
+    float step, lowest, highest; /* of weights, see quantised */
+    const float *weight;         /* (out_channels, in_channels / groups, elements) before they are quantised */
+    float *of_weight;            /* its gradient */
 } layer;
 
 typedef struct {
@@ -66,6 +67,22 @@ INLINE void gather(const meetings *m, int64_t place, const float *from, int64_t 
             to->rows[to->n] = from + (c * places + m->place[i]) * row;
             to->weight_rows[to->n++] = (int32_t)(c * elements + m->element[i]);
         }
+}
+
+/* A weight in steps, a power of two, halves to even as torch rounds; NaN stays. */
+INLINE float rounded(const layer *l, float weight)
+{
+    const float NO_FRACTION = 12582912.0f; /* 1.5 * 2^23: what is added to it loses its fraction */
+    float steps = weight / l->step;
+    if (steps > -4194304.0f && steps < 4194304.0f)
+        steps = (steps + NO_FRACTION) - NO_FRACTION;
+    return steps * l->step;
+}
+
+INLINE float quantised(const layer *l, float weight)
+{
+    float value = rounded(l, weight);
+    return value < l->lowest ? l->lowest : value > l->highest ? l->highest : value;
 }
 
 #define TARGET
@@ -124,7 +141,7 @@ static void pack(const layer *l, int is_inverse, int64_t most, float *to)
                 for (int64_t element = 0; element < l->elements; element++)
                     for (int64_t i = first; i < first + size; i++) {
                         int64_t out = group * n_out + (is_inverse ? from : i), in = is_inverse ? i : from;
-                        *to++ = l->weight[(out * n_in + in) * l->elements + element];
+                        *to++ = quantised(l, l->weight[(out * n_in + in) * l->elements + element]);
                     }
         }
 }
@@ -187,6 +204,13 @@ INLINE int64_t out_size(const layer *l) { return l->out_channels * l->out_places
 
 typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
 
+#if defined(__clang__)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int32_t order __attribute__((vector_size(16)));
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (order){__VA_ARGS__})
+#endif
+
 /* x (n, rows) turned to (rows, LINE), with zeros for the samples that are missing. */
 static void turn(const float *x, float *to, int64_t n, int64_t rows)
 {
@@ -194,11 +218,15 @@ static void turn(const float *x, float *to, int64_t n, int64_t rows)
     for (; n >= LINE && first + LINE <= rows; first += LINE)
         for (int64_t i = 0; i < LINE; i += 4)
             for (int64_t r = first; r < first + LINE; r += 4) {
-                four lines[4];
-                for (int64_t j = 0; j < 4; j++)
-                    lines[j] = *(const four *)(x + (i + j) * rows + r);
-                for (int64_t j = 0; j < 4; j++)
-                    *(four *)(to + (r + j) * LINE + i) = (four){lines[0][j], lines[1][j], lines[2][j], lines[3][j]};
+                const float *from = x + i * rows + r;
+                four p = *(const four *)from, q = *(const four *)(from + rows);
+                four s = *(const four *)(from + 2 * rows), t = *(const four *)(from + 3 * rows);
+                four pq = SHUFFLE(p, q, 0, 4, 1, 5), PQ = SHUFFLE(p, q, 2, 6, 3, 7);
+                four st = SHUFFLE(s, t, 0, 4, 1, 5), ST = SHUFFLE(s, t, 2, 6, 3, 7);
+                *(four *)(to + r * LINE + i) = SHUFFLE(pq, st, 0, 1, 4, 5);
+                *(four *)(to + (r + 1) * LINE + i) = SHUFFLE(pq, st, 2, 3, 6, 7);
+                *(four *)(to + (r + 2) * LINE + i) = SHUFFLE(PQ, ST, 0, 1, 4, 5);
+                *(four *)(to + (r + 3) * LINE + i) = SHUFFLE(PQ, ST, 2, 3, 6, 7);
             }
     for (; first < rows; first++)
         for (int64_t i = 0; i < LINE; i++)

@@ -307,7 +307,9 @@ TARGET static void VARIANT(reduce)(const layer *l, const workspace *space)
                     float total = 0;
                     for (int lane = 0; lane < LANES; lane++)
                         total += sum[lane];
-                    l->of_weight[(group * n_to + first + i) * n_terms + j] = total;
+                    int64_t at = (group * n_to + first + i) * n_terms + j;
+                    float weight = rounded(l, l->weight[at]); /* beyond the clamp there is no gradient */
+                    l->of_weight[at] = weight >= l->lowest && weight <= l->highest ? total : 0.0f;
                 }
         }
 }
