@@ -17,6 +17,8 @@ from sqdr.cli.bench.head_peers import PEERS
 from sqdr.cli.bench.joint import PEER_HEADS, bench_joint
 from sqdr.cli.bench.load import bench_load
 from sqdr.cli.bench.local_braket import bench_local_braket
+from sqdr.cli.bench.memory import bench_memory
+from sqdr.cli.bench.memory_child import SIDES
 from sqdr.cli.bench.startup import bench_startup
 
 PRESETS = ("tiny", "small", "base")
@@ -197,6 +199,20 @@ def test_load_gives_times_memory_and_the_same_logits(bundle_path: Path) -> None:
     assert [row.peer for row in rows] == ["ONNX Runtime"] * 2
     assert all((row.n_different, row.n_compared) == (0, 5 * 10) for row in rows)
     assert all(peak > 20 for peak in peak_mb.values())  # Python with NumPy alone takes more
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's /proc")
+def test_memory_is_that_of_the_calls_and_both_sides_give_the_same_spikes() -> None:
+    pytest.importorskip("lava.lib.dl", reason="needs the train extra")
+    skipped: list[str] = []
+    rows, memory = bench_memory(1, skipped, lambda done, total: None, ("tiny",), {"step": 64, "encode": 64})
+    compared = {row.peer: (row.n_different, row.n_compared) for row in rows}
+    assert compared["stock step"] == compared["slayer encode"] == (0, 64 * 9 * 8)
+    sides = memory["tiny"]
+    assert set(sides) == {*SIDES} - ({"spikingjelly step"} if skipped else set())
+    # stock SLAYER keeps at least the first layer's weighted spikes as float32 and its voltages as integers
+    assert sides["stock step"]["call_mb"] > 64 * 2 * 14 * 14 * 8 * 4 * 2 / 1e6
+    assert all(0 <= mb["call_mb"] < mb["peak_mb"] for mb in sides.values())
 
 
 def test_growth_draws_a_panel_for_each_sweep(tmp_path: Path) -> None:

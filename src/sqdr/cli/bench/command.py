@@ -266,6 +266,31 @@ def gpu(
             )
 
 
+@app.command()
+def memory(
+    repeats: Annotated[int, typer.Option(help="Processes of each side.", min=1)] = 3,
+    out: OutOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Peak memory of a joint training step and of encoding, against stock SLAYER and SpikingJelly.
+
+    A bundle's whole run is in `sqdr bench load`.
+
+    Example: sqdr bench memory
+    """
+    skipped: list[str] = []
+    with one_core(), progress_bar("measuring", wants_progress(json_output)) as progress:
+        from sqdr.cli.bench.memory import BATCHES, bench_memory
+
+        rows, found = bench_memory(repeats, skipped, progress)
+    options = {"repeats": repeats, "clock": "processor time", "batches": BATCHES, "memory": found}
+    _finish(rows, skipped, options, out, json_output)
+    if not json_output:
+        for preset, sides in found.items():
+            text = ", ".join(f"{side} {mb['call_mb']:,.0f} of {mb['peak_mb']:,.0f} MB" for side, mb in sides.items())
+            output().print(f"{preset}, memory of the calls of the process's peak: {text}", markup=False)
+
+
 @app.command("start-up")
 def startup(
     repeats: RepeatsOption = 11,
