@@ -159,16 +159,17 @@ class SlayerEncoder(nn.Module):
     def forward(self, spikes: Tensor) -> Tensor:
         """Return output spikes (N, F, T) for coded images (N, C, H, W, T), float32."""
         if self.fused is not None and self.fused.can(spikes):
-            try:
+            with contextlib.suppress(OutOfRange):
                 return self.fused(spikes)  # type: ignore[no-any-return]
-            except OutOfRange:
-                pass
         for block in self.blocks:
             spikes = block(spikes)
         return spikes
 
     def layer_spikes(self, spikes: Tensor) -> list[Tensor]:
         """Return the output spikes of every layer, first to last."""
+        if self.fused is not None and not torch.is_grad_enabled() and self.fused.can(spikes):
+            with contextlib.suppress(OutOfRange):
+                return self.fused.layer_spikes(spikes)  # type: ignore[no-any-return]
         trains = []
         for block in self.blocks:
             spikes = block(spikes)

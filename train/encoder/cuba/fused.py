@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sqdr.train.encoder.cuba.blocks import CubaDense
 from sqdr.train.encoder.cuba.compiled import library
 from sqdr.train.encoder.cuba.path import DECAY_UNITY, Convolution, NeuronConstants, OutOfRange
 
@@ -168,7 +169,7 @@ class FusedEncoder:
         self._plans: list[_Plan] = []
         shape = input_shape
         for block in self._blocks:
-            is_dense = block.synapse.in_channels != shape[0] or len(shape) == 1
+            is_dense = isinstance(block.synapse, CubaDense)
             self._plans.append(_Plan.of(block.synapse, (prod(shape),) if is_dense else shape))
             shape = self._plans[-1].out_shape
         self._input_shape = torch.Size(input_shape)
@@ -197,8 +198,58 @@ class FusedEncoder:
             OutOfRange: a state is too large.
         """
         weights = [_weight(block.synapse) for block in self._blocks]
-        out: Tensor = _Encode.apply(spikes, self, self._layers(spikes.shape[-1]), *weights)  # type: ignore[no-untyped-call]
-        return out
+        layers = self._layers(spikes.shape[-1])
+        if torch.is_grad_enabled() and any(x.requires_grad for x in (spikes, *weights)):
+            out: Tensor = _Encode.apply(spikes, self, layers, *weights)  # type: ignore[no-untyped-call]
+            return out
+        return self.encode(spikes, layers, weights, has_gradient=False)[0]
+
+    def layer_spikes(self, spikes: Tensor) -> list[Tensor]:
+        """Return the output spikes of every layer, first to last, without gradients.
+
+        Raises:
+            OutOfRange: a state is too large.
+        """
+        n_samples, n_steps = len(spikes), spikes.shape[-1]
+        weights = [_weight(block.synapse) for block in self._blocks]
+        _, lease, _ = self.encode(spikes, self._layers(n_steps), weights, has_gradient=False)
+        tiles = lease.buffer[: self._n_spikes(n_samples, n_steps)].reshape(-1, self.n_values[0] * n_steps, LINE)
+        trains, start = [], prod(self._input_shape) * n_steps
+        for shape in (plan.out_shape for plan in self._plans):
+            size = prod(shape) * n_steps
+            train = tiles[:, start : start + size].movedim(-1, 1).reshape(-1, *shape, n_steps)
+            trains.append(train[:n_samples].clone())  # the buffer is used again
+            start += size
+        return trains
+
+    def _n_spikes(self, n_samples: int, n_steps: int) -> int:
+        return self.n_values[0] * n_steps * LINE * -(-n_samples // LINE)
+
+    def encode(
+        self, spikes: Tensor, layers: Any, weights: Sequence[Tensor], *, has_gradient: bool
+    ) -> tuple[Tensor, "_Lease", int | None]:
+        """Return the last layer's spikes, the memory with those of all, and where the voltages in it begin.
+
+        Raises:
+            OutOfRange: a state is too large.
+        """
+        n_samples, n_steps = len(spikes), spikes.shape[-1]
+        spikes = spikes.detach().contiguous()
+        kept = [weight.detach().contiguous() for weight in weights]
+        for layer, weight in zip(layers, kept, strict=True):
+            layer.weight = weight.data_ptr()
+        n_spikes = self._n_spikes(n_samples, n_steps)
+        n_states = n_spikes // self.n_values[0] * self.n_values[1] if has_gradient else 0
+        lease = self.buffers.take(n_spikes + n_states)
+        out = torch.empty(n_samples, *self.out_shape, n_steps)
+        first = lease.buffer.data_ptr()
+        voltages = first + n_spikes * out.element_size() if has_gradient else None
+        arguments = (layers, len(layers), spikes.data_ptr(), n_samples, first, voltages, out.data_ptr())
+        result = self.kernels.sqdr_encode(*arguments, self.vectors)
+        if result == OUT_OF_RANGE:
+            raise OutOfRange
+        _check(result)
+        return out, lease, voltages
 
     def _layers(self, n_steps: int) -> Any:
         """Return an array of `_Layer` of the caller's own."""
@@ -276,34 +327,10 @@ class _Encode(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, spikes: Tensor, encoder: FusedEncoder, layers: Any, *weights: Tensor) -> Tensor:
-        has_gradient = any(ctx.needs_input_grad)
-        n_samples, n_steps = len(spikes), spikes.shape[-1]
-        spikes, kept = spikes.contiguous(), [weight.contiguous() for weight in weights]
-        for layer, weight in zip(layers, kept, strict=True):
-            layer.weight = weight.data_ptr()
-        n_spikes, n_states = (size * n_steps * LINE * -(-n_samples // LINE) for size in encoder.n_values)
-        lease = encoder.buffers.take(n_spikes + n_states * has_gradient)
-        out = torch.empty(n_samples, *encoder.out_shape, n_steps)
-        first = lease.buffer.data_ptr()
-        voltages = first + n_spikes * out.element_size() if has_gradient else None
-        arguments = (
-            layers,
-            len(layers),
-            spikes.data_ptr(),
-            n_samples,
-            first,
-            voltages,
-            out.data_ptr(),
-            encoder.vectors,
-        )
-        result = encoder.kernels.sqdr_encode(*arguments)
-        if result == OUT_OF_RANGE:
-            raise OutOfRange
-        _check(result)
-        if has_gradient:
-            ctx.encoder, ctx.layers, ctx.lease, ctx.shape = encoder, layers, lease, spikes.shape
-            ctx.voltages = voltages
-            ctx.save_for_backward(*kept)
+        kept = [weight.contiguous() for weight in weights]
+        out, ctx.lease, ctx.voltages = encoder.encode(spikes, layers, kept, has_gradient=True)
+        ctx.encoder, ctx.layers, ctx.shape = encoder, layers, spikes.shape
+        ctx.save_for_backward(*kept)
         return out
 
     @staticmethod
