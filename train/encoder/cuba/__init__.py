@@ -6,7 +6,8 @@ time outermost in memory, so that neighbouring neurons fill vector registers. Pa
 stay SLAYER's. A state that a path cannot hold exactly is computed by SLAYER's own code.
 
 Paths: ``compiled`` (C, built at install where there is a compiler), ``triton_path`` (GPUs, compiled when
-first run, without nvcc) and ``eager`` (torch alone, anywhere).
+first run, without nvcc) and ``eager`` (torch alone, anywhere). On a CPU with the C kernels ``fused`` takes the whole
+encoder in one call; the layers one by one remain for what it cannot take (hooks, states beyond 2^30).
 
 Where SLAYER contradicts itself: on the CPU and in Lava a neuron spikes if v > threshold; its CUDA kernel
 also resets at v == threshold, without a spike. All paths here hold to v > threshold. SLAYER's gradients of

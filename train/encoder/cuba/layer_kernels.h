@@ -84,22 +84,21 @@ FORCED void VARIANT(add_terms)(const float *const *rows, const int32_t *weight_r
 FORCED void VARIANT(add_block)(const float *const *rows, const int32_t *weight_rows, int64_t n_terms, int64_t at,
                                const float *weights, int outputs, int n_vectors, real *sums)
 {
-#define CASE(n) \
-    case n: \
-        if (n_vectors == 2) \
-            VARIANT(add_terms)(rows, weight_rows, n_terms, at, weights, n, 2, sums); \
-        else \
-            VARIANT(add_terms)(rows, weight_rows, n_terms, at, weights, n, 1, sums); \
-        break;
+#define SUM(n) \
+    if (n_vectors == 2) \
+        VARIANT(add_terms)(rows, weight_rows, n_terms, at, weights, n, 2, sums); \
+    else \
+        VARIANT(add_terms)(rows, weight_rows, n_terms, at, weights, n, 1, sums); \
+    break
     switch (outputs) {
 #if OUTPUTS >= 8
-        CASE(8)
+    case 8: SUM(8);
 #endif
-        CASE(4)
-        CASE(2)
-        CASE(1)
+    case 4: SUM(4);
+    case 2: SUM(2);
+    default: SUM(1);
     }
-#undef CASE
+#undef SUM
 }
 
 /* The neurons of all channels of one group at one place of one tile, over all steps. */
@@ -262,7 +261,7 @@ FORCED void VARIANT(add_products_of)(int64_t channels, const float *grad, int64_
 #endif
     case 4: VARIANT(add_products)(grad, stride, inputs, row, 4, sums); break;
     case 2: VARIANT(add_products)(grad, stride, inputs, row, 2, sums); break;
-    case 1: VARIANT(add_products)(grad, stride, inputs, row, 1, sums); break;
+    default: VARIANT(add_products)(grad, stride, inputs, row, 1, sums); break;
     }
 }
 
