@@ -342,6 +342,8 @@ def _show(rows: list[BenchRow], skipped: list[str], about: dict[str, Any]) -> No
             f"{row.n_different} of {row.n_compared:,}",
         )
     output().print(table)
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    output().print(f"Python {about['python']}; load {about['load_average']}; {versions}", markup=False)
     for reason in skipped:
         output().print(f"not measured: {reason}", markup=False)
     if "not_compared" in about:

@@ -33,7 +33,8 @@ def bench_memory(
     """Return a row for each preset, kind of call and peer in processor milliseconds per call, and the memory by side.
 
     Memory is the process's peak during five calls (`peak_mb`) and how far that is above what it held before them
-    (`call_mb`): libraries, model and the batch are in `peak_mb` alone.
+    (`call_mb`): libraries, model and the batch are in `peak_mb` alone. What building the model freed and
+    the process still holds is used again unseen: `call_mb` is a lower bound.
 
     Args:
         repeats: processes of each side, in turn.
