@@ -80,7 +80,7 @@ def _translated(error: Exception, doing: str, otherwise: type[BackendError]) -> 
         return CredentialsError(f"{doing}: AWS refused the credentials ({code}). {HOW_TO_SIGN_IN}")
     if code in RIGHT_CODES:
         return CredentialsError(
-            f"{doing}: AWS knows the credentials, but they may not do this ({code}). Give their user or role the "
+            f"{doing}: AWS refused this to the credentials, which it knows ({code}). Give their user or role the "
             "rights that docs/braket.md lists, or name others by AWS_PROFILE."
         )
     if code in DEVICE_CODES:

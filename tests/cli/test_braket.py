@@ -140,8 +140,10 @@ def test_shots_0_on_a_processor_is_one_line(sqdr: Sqdr, fake_braket: FakeBraket)
 
 
 def test_region_that_does_not_match_the_arn_is_one_line(sqdr: Sqdr, fake_braket: FakeBraket) -> None:
-    arn = "arn:aws:braket:us-east-1::device/qpu/iqm/Garnet"
-    code, _, err = sqdr(*paid(device=arn))
+    code, _, err = sqdr(*paid(device="arn:aws:braket:us-east-1::device/qpu/iqm/Garnet"))
+    assert (code, "Use arn:aws:braket:eu-north-1::device/qpu/iqm/Garnet" in err) == (2, True)
+    # of a device that no hardware file names, the service alone can tell
+    code, _, err = sqdr(*paid(device="arn:aws:braket:us-east-1::device/qpu/iqm/Unheard"))
     assert code == 2
     assert "A processor is found only in its own region: check the ARN, its region included" in err
     assert fake_braket.tasks == {}

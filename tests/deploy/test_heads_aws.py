@@ -381,7 +381,7 @@ def test_missing_right_is_not_called_missing_credentials() -> None:
     from botocore.exceptions import ClientError
 
     error = translate(ClientError({"Error": {"Code": "AccessDeniedException"}}, "CreateQuantumTask"), "testing")
-    assert "may not do this" in str(error) and "rights" in str(error)
+    assert "which it knows" in str(error) and "rights" in str(error)
     assert "AWS_SECRET_ACCESS_KEY" not in str(error)
 
 
