@@ -18,8 +18,11 @@ from sqdr.train.encoder.slayer import SlayerEncoder
 
 NEEDS_C = pytest.mark.skipif(compiled.library() is None, reason="no C kernels")
 # the whole encoder at once with every width of vectors, and the same kernels' layers one by one
-CHOICES = ["torch", *(pytest.param(name, marks=NEEDS_C) for name in ("c", "c, AVX2", "c, portable", "c, layers"))]
-VECTORS = {"c": 2, "c, AVX2": 1, "c, portable": 0}
+CHOICES = [
+    "torch",
+    *(pytest.param(name, marks=NEEDS_C) for name in ("c", "c, AVX-512", "c, AVX2", "c, portable", "c, layers")),
+]
+VECTORS = {"c": 3, "c, AVX-512": 2, "c, AVX2": 1, "c, portable": 0}
 # sums of float32 in another order; SLAYER's own error against float64 is of this size
 WEIGHT_TOLERANCE = 2e-5
 

@@ -15,7 +15,7 @@ __all__ = ["CompiledPath", "library", "load"]
 
 MODULE = "sqdr.train.encoder.cuba._kernel"
 # The library's own number, see neuron.c: an older build in place is left alone.
-INTERFACE_VERSION = 2
+INTERFACE_VERSION = 3
 
 POINTER, INT32, INT64, FLOAT = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_float
 SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
@@ -28,6 +28,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "sqdr_encode": (INT32, [POINTER, INT64, POINTER, INT64] + [POINTER] * 3 + [INT32]),
     "sqdr_encode_gradient": (INT32, [POINTER, INT64, POINTER, INT64] + [POINTER] * 3 + [INT64, POINTER, INT32]),
     "sqdr_vectors": (INT32, []),
+    "sqdr_level": (INT32, [POINTER, INT64, INT32]),
 }
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sqdr.train.encoder.cuba.blocks import CubaDense
 from sqdr.train.encoder.cuba.compiled import library
 from sqdr.train.encoder.cuba.path import OutOfRange
 from sqdr.train.encoder.cuba.plan import Layer, Plan
@@ -20,6 +19,8 @@ __all__ = ["FusedEncoder", "fused_encoder"]
 
 # LINE of layer.c: samples are computed in tiles of so many, the last one padded.
 LINE = 16
+# At this level four channels' spikes are the bytes of one: see layer_vnni.h.
+QUADS_LEVEL, QUAD = 3, 4
 OUT_OF_RANGE, NO_MEMORY = 1, 2
 
 
@@ -32,7 +33,8 @@ class FusedEncoder:
         kernels: what `compiled.library` returned.
 
     Attributes:
-        vectors: what may be used: 2 is AVX-512, 1 AVX2, 0 what any processor has; it is less where there is less.
+        vectors: what may be used: 3 is AVX-512 with VNNI, 2 AVX-512, 1 AVX2, 0 what any processor has; it is less where
+            there is less, or where a layer is not what VNNI is for (a surrogate too wide, say).
     """
 
     def __init__(self, blocks: Sequence[Any], input_shape: tuple[int, ...], kernels: ctypes.CDLL) -> None:
@@ -42,8 +44,7 @@ class FusedEncoder:
         self._plans: list[Plan] = []
         shape = input_shape
         for block in self._blocks:
-            is_dense = isinstance(block.synapse, CubaDense)
-            self._plans.append(Plan.of(block.synapse, (prod(shape),) if is_dense else shape))
+            self._plans.append(Plan.of(block.synapse, shape))
             shape = self._plans[-1].out_shape
         self._input_shape = torch.Size(input_shape)
         self.out_shape = self._plans[-1].out_shape
@@ -85,13 +86,20 @@ class FusedEncoder:
         """
         n_samples, n_steps = len(spikes), spikes.shape[-1]
         weights = [_weight(block.synapse) for block in self._blocks]
-        _, lease, _ = self.encode(spikes, self._layers(n_steps), weights, has_gradient=False)
-        tiles = lease.buffer[: self._n_spikes(n_samples, n_steps)].reshape(-1, self.n_values[0] * n_steps, LINE)
-        trains, start = [], prod(self._input_shape) * n_steps
-        for shape in (plan.out_shape for plan in self._plans):
-            size = prod(shape) * n_steps
-            train = tiles[:, start : start + size].movedim(-1, 1).reshape(-1, *shape, n_steps)
-            trains.append(train[:n_samples].clone())  # the buffer is used again
+        layers = self._layers(n_steps)
+        _, lease, _ = self.encode(spikes, layers, weights, has_gradient=False)
+        has_quads = self.kernels.sqdr_level(layers, len(layers), self.vectors) == QUADS_LEVEL
+        trains, start = [], prod(self._input_shape) * n_steps * LINE
+        sizes = [(plan.out_shape[0], prod(plan.out_shape[1:]) * n_steps) for plan in self._plans]
+        kept = [(-(-channels // QUAD) if has_quads else channels) * rest * LINE for channels, rest in sizes]
+        tiles = lease.buffer[: -(-n_samples // LINE) * (start + sum(kept))].unflatten(0, (-1, start + sum(kept)))
+        for plan, (channels, rest), size in zip(self._plans, sizes, kept, strict=True):
+            train = tiles[:, start : start + size]
+            if has_quads:
+                quads = train.contiguous().view(torch.uint8).unflatten(1, (-1, rest, LINE, QUAD))
+                train = quads.movedim(-1, 2).flatten(1, 2)[:, :channels].float()
+            train = train.reshape(-1, channels, rest, LINE).movedim(-1, 1)
+            trains.append(train.reshape(-1, *plan.out_shape, n_steps)[:n_samples].clone())  # the buffer is used again
             start += size
         return trains
 

@@ -3,6 +3,7 @@
  * Arrays are (tiles, C, H * W, T, LINE) floats: LINE samples, then channel, place, step, sample. A row, (T, LINE), is
  * all there is of a neuron. Weighted spikes stay in registers and states in the first-level cache; memory sees
  * spikes and, for the gradient, voltages. Sums are exact as in synapse.c, the neurons are those of neuron.c.
+ * Where the processor has AVX-512 VNNI spikes and voltages are smaller: see layer_vnni.h.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -46,6 +47,7 @@ typedef struct {
 typedef struct {
     const float **rows;
     int32_t *weight_rows, *states;
+    int32_t *where; /* see where_vnni */
     float *weights, *inverse, *sums, *zeros; /* inverse: weights from outputs to inputs */
 } workspace;
 
@@ -85,6 +87,13 @@ INLINE float quantised(const layer *l, float weight)
     return value < l->lowest ? l->lowest : value > l->highest ? l->highest : value;
 }
 
+/* The gradient of a weight for that of the quantised one: beyond the clamp there is none. */
+INLINE float clamped(const layer *l, float weight, float grad)
+{
+    float value = rounded(l, weight);
+    return value >= l->lowest && value <= l->highest ? grad : 0.0f;
+}
+
 #define TARGET
 #define VARIANT(name) name##_portable
 #define LANES 8
@@ -105,28 +114,47 @@ INLINE float quantised(const layer *l, float weight)
 #define OUTPUTS 8
 #include "layer_kernels.h"
 
+#include "layer_vnni.h"
+
+#define HAS_VNNI \
+    (HAS_AVX512 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") \
+     && __builtin_cpu_supports("avx512vnni"))
 #define CHOOSE(level, name, arguments) \
     ((level) >= 2 ? name##_avx512 arguments : (level) == 1 ? name##_avx2 arguments : name##_portable arguments)
 #else
 #define CHOOSE(level, name, arguments) ((void)(level), name##_portable arguments)
 #endif
 
-/* The widest vectors of this processor: 0 those of any processor, 1 AVX2, 2 AVX-512. */
+/* The widest vectors of this processor: 0 those of any processor, 1 AVX2, 2 AVX-512, 3 with VNNI. */
 int32_t sqdr_vectors(void);
 int32_t sqdr_vectors(void)
 {
 #if defined(HAS_AVX2)
-    return HAS_AVX512 ? 2 : HAS_AVX2 ? 1 : 0;
+    return HAS_VNNI ? 3 : HAS_AVX512 ? 2 : HAS_AVX2 ? 1 : 0;
 #else
     return 0;
 #endif
 }
 
-static int32_t allowed(int32_t level)
+/* What level of vectors these layers are computed with. */
+int32_t sqdr_level(const layer *layers, int64_t n_layers, int32_t level);
+int32_t sqdr_level(const layer *layers, int64_t n_layers, int32_t level)
 {
     int32_t widest = sqdr_vectors();
-    return level < widest ? level : widest;
+    level = level < widest ? level : widest;
+#if defined(HAS_AVX2)
+    for (int64_t i = 0; level == 3 && i < n_layers; i++)
+        if (!suits_vnni(&layers[i], i == 0))
+            level = 2;
+#else
+    (void)layers;
+    (void)n_layers;
+#endif
+    return level;
 }
+
+/* Whether spikes are quads, and voltages 16 bits: see layer_vnni.h. */
+INLINE int has_quads(int32_t vectors) { return vectors == 3; }
 
 /* Put weights in order of use: for each group and block of channels of
  * the sums, (channels of the terms * elements, block). */
@@ -152,6 +180,7 @@ static void forget(workspace *spaces, int64_t n_layers)
         free(spaces[i].rows);
         free(spaces[i].weight_rows);
         free(spaces[i].states);
+        free(spaces[i].where);
         free(spaces[i].weights);
         free(spaces[i].inverse);
         free(spaces[i].sums);
@@ -160,29 +189,39 @@ static void forget(workspace *spaces, int64_t n_layers)
     free(spaces);
 }
 
-static int make(const layer *l, int has_gradient, int64_t outputs, workspace *space)
+/* quads: the layer's inputs are those of layer_vnni.h. Returns 1, or 0 if there is no memory. */
+static int make(const layer *l, int has_gradient, int quads, int64_t outputs, workspace *space)
 {
     int64_t n_in = l->in_channels / l->groups, n_out = l->out_channels / l->groups;
     int64_t most = (n_in > n_out ? n_in : n_out) * l->elements + INPUTS, columns = n_in * l->elements + INPUTS;
     size_t n_weights = (size_t)(l->out_channels * n_in * l->elements);
+    size_t n_sums = (size_t)(l->out_channels * columns), n_packed = n_weights * sizeof *space->weights;
+#if defined(HAS_AVX2)
+    if (quads)
+        n_sums = n_packed = packed_vnni(l);
+#else
+    (void)quads;
+#endif
     space->rows = malloc((size_t)most * sizeof *space->rows);
     space->weight_rows = malloc((size_t)most * sizeof *space->weight_rows);
     if (!space->rows || !space->weight_rows)
         return 0;
-    if (has_gradient) {
-        space->inverse = malloc(n_weights * sizeof *space->inverse);
-        space->sums = calloc((size_t)(l->out_channels * columns * LINE), sizeof *space->sums);
-        space->zeros = calloc((size_t)(l->n_steps * LINE), sizeof *space->zeros);
-        if (!space->inverse || !space->sums || !space->zeros)
-            return 0;
-        pack(l, 1, outputs, space->inverse);
-        return 1;
+    if (!has_gradient) {
+        space->states = malloc((size_t)(n_out * 2 * LINE) * sizeof *space->states);
+        space->weights = malloc(n_packed);
+        return space->states && space->weights;
     }
-    space->states = malloc((size_t)(n_out * 2 * LINE) * sizeof *space->states);
-    space->weights = malloc(n_weights * sizeof *space->weights);
-    if (!space->states || !space->weights)
+    space->inverse = malloc(n_weights * sizeof *space->inverse);
+    space->sums = calloc(n_sums * LINE, sizeof *space->sums);
+    space->zeros = calloc((size_t)(l->n_steps * LINE), sizeof *space->zeros);
+    space->where = malloc((size_t)(l->elements * l->out_places) * sizeof *space->where);
+    if (!space->inverse || !space->sums || !space->zeros || !space->where)
         return 0;
-    pack(l, 0, outputs, space->weights);
+    pack(l, 1, outputs, space->inverse);
+#if defined(HAS_AVX2)
+    if (quads)
+        where_vnni(l, space->where);
+#endif
     return 1;
 }
 
@@ -191,7 +230,7 @@ static workspace *make_all(const layer *layers, int64_t n_layers, int has_gradie
 {
     workspace *spaces = calloc((size_t)n_layers, sizeof *spaces);
     for (int64_t i = 0; spaces && i < n_layers; i++)
-        if (!make(&layers[i], has_gradient, vectors == 2 ? 8 : 4, &spaces[i])) {
+        if (!make(&layers[i], has_gradient, has_quads(vectors) && i, vectors >= 2 ? 8 : 4, &spaces[i])) {
             forget(spaces, n_layers);
             return 0;
         }
@@ -241,40 +280,124 @@ static void turn_back(const float *x, float *to, int64_t n, int64_t rows)
             to[i * rows + row] = x[row * LINE + i];
 }
 
+/* A layer's spikes of one tile, in floats; of its voltages there are out_size(l) * LINE. */
+INLINE int64_t kept_size(const layer *l, int32_t vectors)
+{
+    int64_t n = has_quads(vectors) ? (l->out_channels + 3) / 4 : l->out_channels;
+    return n * l->out_places * l->n_steps * LINE;
+}
+
+INLINE int64_t voltages_size(const layer *l, int32_t vectors)
+{
+    return out_size(l) * LINE / (has_quads(vectors) ? 2 : 1);
+}
+
+/* Returns 0 if a weight is no number and bytes are wanted. */
+static int pack_forward(const layer *l, int32_t vectors, int is_first, workspace *space)
+{
+#if defined(HAS_AVX2)
+    if (has_quads(vectors) && !is_first)
+        return pack_vnni(l, (int8_t *)space->weights);
+#endif
+    (void)is_first;
+    pack(l, 0, vectors >= 2 ? 8 : 4, space->weights);
+    return 1;
+}
+
+static uint32_t forward(const layer *l, const workspace *space, int32_t vectors, int is_first, const float *x,
+                        float *spikes, float *voltages)
+{
+#if defined(HAS_AVX2)
+    if (has_quads(vectors))
+        return forward_vnni(l, space, is_first, x, spikes, (uint16_t *)voltages);
+#endif
+    (void)is_first;
+    return CHOOSE(vectors, forward, (l, space, x, spikes, voltages));
+}
+
+/* Add the gradient of the weights of a tile to the sums, that of the weighted spikes is left in weighed. */
+static void backward(const layer *l, const workspace *space, int32_t vectors, int is_first, const float *grad,
+                     const float *x, const float *voltages, float *weighed)
+{
+#if defined(HAS_AVX2)
+    if (has_quads(vectors)) {
+        neuron_gradient_vnni(l, grad, (const uint16_t *)voltages, weighed);
+        if (!is_first) {
+            weight_gradient_vnni(l, space, weighed, x);
+            return;
+        }
+    } else
+#endif
+        CHOOSE(vectors, neuron_gradient, (l, grad, voltages, weighed));
+    (void)is_first;
+    CHOOSE(vectors, weight_gradient, (l, space, weighed, x));
+}
+
+static void finish(const layer *l, const workspace *space, int32_t vectors, int is_first)
+{
+#if defined(HAS_AVX2)
+    if (has_quads(vectors) && !is_first) {
+        reduce_vnni(l, space);
+        return;
+    }
+#endif
+    (void)is_first;
+    CHOOSE(vectors, reduce, (l, space));
+}
+
+/* Spikes (rows, LINE), or quads, of a layer to (n, rows). */
+static void give(const layer *l, int32_t vectors, const float *spikes, float *to, int64_t n)
+{
+    int64_t rows = out_size(l), of_channel = l->out_places * l->n_steps;
+    if (!has_quads(vectors)) {
+        turn_back(spikes, to, n, rows);
+        return;
+    }
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t channel = row / of_channel, line = channel / 4 * of_channel + row % of_channel;
+        const unsigned char *from = (const unsigned char *)(spikes + line * LINE) + channel % 4;
+        for (int64_t i = 0; i < n && i < LINE; i++)
+            to[i * rows + row] = from[i * 4];
+    }
+}
+
 /* Spikes of the last layer, out (n, C, H * W, T), for those of the input, x likewise.
  *
  * spikes: room for (tiles, those of input and all layers, LINE). voltages: for (tiles, those of all layers, LINE),
- * before the reset; or null.
+ * before the reset; or null. At level 3 less of it is used, see layer_vnni.h.
  * Returns 0; 1 if a state reached 2^30 or an input is no number, the results are then wrong; 2 if there is no memory. */
 int32_t sqdr_encode(const layer *layers, int64_t n_layers, const float *x, int64_t n, float *spikes, float *voltages,
                     float *out, int32_t level);
 int32_t sqdr_encode(const layer *layers, int64_t n_layers, const float *x, int64_t n, float *spikes, float *voltages,
                     float *out, int32_t level)
 {
-    int32_t vectors = allowed(level);
+    int32_t vectors = sqdr_level(layers, n_layers, level);
     int64_t n_in = in_size(layers), n_out = out_size(layers + n_layers - 1);
     uint32_t reached = 0;
     workspace *spaces = make_all(layers, n_layers, 0, vectors);
     if (!spaces)
         return 2;
+    for (int64_t i = 0; i < n_layers; i++)
+        if (!pack_forward(&layers[i], vectors, i == 0, &spaces[i]))
+            reached = LIMIT;
     for (int64_t left = n; left > 0; left -= LINE) {
+        const float *from = spikes;
         turn(x, spikes, left, n_in);
+        spikes += n_in * LINE;
         for (int64_t i = 0; i < n_layers; i++) {
-            float *from = spikes;
-            spikes += in_size(&layers[i]) * LINE;
-            reached |= CHOOSE(vectors, forward, (&layers[i], &spaces[i], from, spikes, voltages));
+            reached |= forward(&layers[i], &spaces[i], vectors, i == 0, from, spikes, voltages);
+            from = spikes;
+            spikes += kept_size(&layers[i], vectors);
             if (voltages)
-                voltages += out_size(&layers[i]) * LINE;
+                voltages += voltages_size(&layers[i], vectors);
         }
-        turn_back(spikes, out, left, n_out);
-        spikes += n_out * LINE;
+        give(layers + n_layers - 1, vectors, from, out, left);
         x += n_in * LINE;
         out += n_out * LINE;
     }
     forget(spaces, n_layers);
     return reached >= LIMIT;
 }
-
 /* The gradients of all weights and, unless null, of the input, of_x (n, C, H * W, T), for that of out, grad likewise.
  *
  * spikes, voltages: what sqdr_encode filled. grads: room for twice the largest layer of one tile, the input being
@@ -284,24 +407,27 @@ int32_t sqdr_encode_gradient(const layer *layers, int64_t n_layers, const float 
 int32_t sqdr_encode_gradient(const layer *layers, int64_t n_layers, const float *grad, int64_t n, const float *spikes,
                              const float *voltages, float *grads, int64_t largest, float *of_x, int32_t level)
 {
-    int32_t vectors = allowed(level);
-    int64_t n_in = in_size(layers), n_out = out_size(layers + n_layers - 1), n_states = 0;
+    int32_t vectors = sqdr_level(layers, n_layers, level);
+    int64_t n_in = in_size(layers), n_out = out_size(layers + n_layers - 1);
+    int64_t n_kept = n_in * LINE, n_voltages = 0; /* of a tile */
     workspace *spaces = make_all(layers, n_layers, 1, vectors);
     if (!spaces)
         return 2;
-    for (int64_t i = 0; i < n_layers; i++)
-        n_states += out_size(&layers[i]) * LINE;
+    for (int64_t i = 0; i < n_layers; i++) {
+        n_kept += kept_size(&layers[i], vectors);
+        n_voltages += voltages_size(&layers[i], vectors);
+    }
     for (int64_t left = n; left > 0; left -= LINE) {
-        const float *from = spikes + n_in * LINE + n_states, *voltage = voltages + n_states;
         float *of_spikes = grads, *weighed = grads + largest * LINE;
+        spikes += n_kept;
+        voltages += n_voltages;
         turn(grad, of_spikes, left, n_out);
-        from -= n_out * LINE;
+        const float *from = spikes - kept_size(layers + n_layers - 1, vectors), *voltage = voltages;
         for (int64_t i = n_layers - 1; i >= 0; i--) {
             const layer *l = &layers[i];
-            from -= in_size(l) * LINE;
-            voltage -= out_size(l) * LINE;
-            CHOOSE(vectors, neuron_gradient, (l, of_spikes, voltage, weighed));
-            CHOOSE(vectors, weight_gradient, (l, &spaces[i], weighed, from));
+            from -= i ? kept_size(l - 1, vectors) : n_in * LINE;
+            voltage -= voltages_size(l, vectors);
+            backward(l, &spaces[i], vectors, i == 0, of_spikes, from, voltage, weighed);
             if (i || of_x)
                 CHOOSE(vectors, input_gradient, (l, &spaces[i], weighed, of_spikes));
         }
@@ -310,11 +436,9 @@ int32_t sqdr_encode_gradient(const layer *layers, int64_t n_layers, const float 
             of_x += n_in * LINE;
         }
         grad += n_out * LINE;
-        spikes += n_in * LINE + n_states;
-        voltages += n_states;
     }
     for (int64_t i = 0; i < n_layers; i++)
-        CHOOSE(vectors, reduce, (&layers[i], &spaces[i]));
+        finish(&layers[i], &spaces[i], vectors, i == 0);
     forget(spaces, n_layers);
     return 0;
 }

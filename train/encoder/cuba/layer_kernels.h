@@ -31,33 +31,39 @@ FORCED void VARIANT(decay)(const whole *state, uint32_t keep, whole *to)
     *to = ((whole)kept ^ sign) - sign;
 }
 
-/* One step of LANES neurons, as in neuron.c: returns the spikes, and the voltage before the reset. */
-FORCED void VARIANT(fire)(const real *weighed, const dynamics *d, int has_current, whole *current, whole *state,
-                          natural *reached, real *spikes, real *voltage)
+/* One step of LANES neurons for the weighted spikes u, as in neuron.c: the voltage before the reset, and whether it is a
+ * spike, -1 or 0. */
+FORCED void VARIANT(step)(whole *u, const dynamics *d, int has_current, whole *current, whole *state, natural *reached,
+                          whole *voltage, whole *is_spike)
 {
-    real scaled = *weighed * d->scale;
-    whole fits = (real)((whole)scaled & 0x7fffffff) < (float)LIMIT; /* false for NaN */
-    whole u = __builtin_convertvector((real)((whole)scaled & fits), whole), v;
     natural size;
+    whole v;
     if (has_current) {
         VARIANT(decay)(current, d->integer_keep_current, &v);
-        *current = (whole)((natural)v + (natural)u);
+        *current = (whole)((natural)v + (natural)*u);
         VARIANT(magnitude)(current, &size);
         *reached |= size;
         /* SLAYER hands it on as float32, which rounds above 2^24 */
-        u = __builtin_convertvector(__builtin_convertvector(*current, real), whole);
+        *u = __builtin_convertvector(__builtin_convertvector(*current, real), whole);
     }
-    VARIANT(magnitude)(&u, &size);
-    *reached |= size | ((natural)~fits & LIMIT);
+    VARIANT(magnitude)(u, &size);
+    *reached |= size;
     VARIANT(decay)(state, d->integer_keep_voltage, &v);
-    v = (whole)((natural)v + (natural)u);
+    v = (whole)((natural)v + (natural)*u);
     VARIANT(magnitude)(&v, &size);
     *reached |= size;
-    real value = __builtin_convertvector(v, real);
-    whole is_spike = value >= d->integer_threshold;
-    *state = v & ~is_spike;
-    *spikes = (real)(is_spike & 0x3f800000); /* 1.0f */
-    *voltage = value * d->unit;
+    *is_spike = __builtin_convertvector(v, real) >= d->integer_threshold;
+    *state = v & ~*is_spike;
+    *voltage = v;
+}
+
+/* Weighted spikes as integers. */
+FORCED void VARIANT(scaled)(const real *weighed, const dynamics *d, whole *to, natural *reached)
+{
+    real value = *weighed * d->scale;
+    whole fits = (real)((whole)value & 0x7fffffff) < (float)LIMIT; /* false for NaN */
+    *to = __builtin_convertvector((real)((whole)value & fits), whole);
+    *reached |= (natural)~fits & LIMIT;
 }
 
 /* sums (outputs, 2) over all terms, of two vectors or one. weights: (n_terms of the whole kernel, outputs). */
@@ -114,15 +120,18 @@ FORCED void VARIANT(fire_place)(const layer *l, const terms *of, const float *we
         int n = n_vectors - first_vector > 1 ? 2 : 1;
         for (int64_t first = 0, outputs; first < n_channels; first += outputs) {
             outputs = block(n_channels - first, OUTPUTS);
-            real sums[OUTPUTS * 2], voltage;
+            real sums[OUTPUTS * 2];
+            whole u, voltage, is_spike;
             VARIANT(add_block)(of->rows, of->weight_rows, of->n, at, weights + first * n_terms, (int)outputs, n, sums);
             for (int64_t i = 0; i < outputs; i++)
                 for (int64_t j = 0; j < n; j++) { /* parts of one step, or steps, which follow each other */
                     int64_t to = (first + i) * stride + at + j * LANES, own = (first + i) * PARTS + j % PARTS;
-                    VARIANT(fire)(&sums[i * 2 + j], &l->neuron, has_current, &current[own], &state[own], reached,
-                                  (real *)(spikes + to), &voltage);
+                    VARIANT(scaled)(&sums[i * 2 + j], &l->neuron, &u, reached);
+                    VARIANT(step)(&u, &l->neuron, has_current, &current[own], &state[own], reached, &voltage,
+                                  &is_spike);
+                    *(real *)(spikes + to) = (real)(is_spike & 0x3f800000); /* 1.0f */
                     if (voltages)
-                        *(real *)(voltages + to) = voltage;
+                        *(real *)(voltages + to) = __builtin_convertvector(voltage, real) * l->neuron.unit;
                 }
         }
     }
@@ -307,8 +316,7 @@ TARGET static void VARIANT(reduce)(const layer *l, const workspace *space)
                     for (int lane = 0; lane < LANES; lane++)
                         total += sum[lane];
                     int64_t at = (group * n_to + first + i) * n_terms + j;
-                    float weight = rounded(l, l->weight[at]); /* beyond the clamp there is no gradient */
-                    l->of_weight[at] = weight >= l->lowest && weight <= l->highest ? total : 0.0f;
+                    l->of_weight[at] = clamped(l, l->weight[at], total);
                 }
         }
 }

@@ -12,7 +12,7 @@
 
 /* Raised with every change of a signature or of what a function computes: the Python side asks for it, and
  * leaves a library of another version alone. */
-#define INTERFACE_VERSION 2
+#define INTERFACE_VERSION 3
 
 #define DECAY_BITS 12
 #define BLOCK 512 /* neurons: their states stay in the first-level cache over all steps */

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sqdr.train.encoder.cuba.blocks import CubaDense
 from sqdr.train.encoder.cuba.path import DECAY_UNITY, Convolution, NeuronConstants
 
 __all__ = ["Layer", "Plan"]
@@ -82,12 +83,12 @@ class Plan:
 
     @classmethod
     def of(cls, synapse: Any, in_shape: tuple[int, ...]) -> "Plan":
-        """Return that of a SLAYER synapse; a dense one is a convolution of images of one pixel."""
-        is_dense = len(in_shape) == 1
-        size: tuple[int, ...] = (1, 1)
-        kernel, convolution = (1, 1), Convolution()
+        """Return that of a SLAYER synapse; a dense one is a convolution whose kernel is the whole image."""
+        is_dense = isinstance(synapse, CubaDense)
+        size = in_shape[1:] or (1, 1)
+        kernel, convolution = size, Convolution()
         if not is_dense:
-            size, kernel = in_shape[1:], synapse.kernel_size[:2]
+            kernel = synapse.kernel_size[:2]
             convolution = Convolution(
                 stride=synapse.stride[:2], padding=synapse.padding[:2], dilation=synapse.dilation[:2]
             )
