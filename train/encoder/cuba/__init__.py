@@ -1,7 +1,7 @@
 """SLAYER's CUBA neurons and synapses, computed faster and exactly equal.
 
 The spikes are SLAYER's, every one, and the gradients its own within rounding: two runs are equal bit for bit
-only by the same path, in vectors of the same width.
+only by the same path, in vectors of the same kind.
 
 What differs is the work: one convolution of all steps, no 64-bit integers in C, and
 time outermost in memory, so that neighbouring neurons fill vector registers. Parameters, state dict and export
