@@ -2,14 +2,17 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from sqdr.cli.bench import joint, noisy_head
+from sqdr.cli.bench import app, export, joint, noisy_head
 from sqdr.cli.bench.growth import SWEEPS, Sweep, bench_growth, draw_growth
 from sqdr.cli.bench.harness import BenchRow, Timing, machine, one_core, time_in_turn
 from sqdr.cli.bench.head import OWN_CONES, HeadCircuit, bench_head
@@ -20,6 +23,7 @@ from sqdr.cli.bench.local_braket import bench_local_braket
 from sqdr.cli.bench.memory import bench_memory
 from sqdr.cli.bench.memory_child import SIDES
 from sqdr.cli.bench.startup import bench_startup
+from sqdr.train.run_folder import RunFolder
 
 PRESETS = ("tiny", "small", "base")
 COMMAND = Path(sys.executable).with_name("sqdr")
@@ -199,6 +203,59 @@ def test_load_gives_times_memory_and_the_same_logits(bundle_path: Path) -> None:
     assert [row.peer for row in rows] == ["ONNX Runtime"] * 2
     assert all((row.n_different, row.n_compared) == (0, 5 * 10) for row in rows)
     assert all(peak > 20 for peak in peak_mb.values())  # Python with NumPy alone takes more
+
+
+def test_export_is_measured_once_both_files_hold_the_same_numbers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("lava.lib.dl", reason="needs the train extra")
+    monkeypatch.setattr(export, "PRESETS", ("tiny",))
+    monkeypatch.setenv("SQDR_LAVA_PYTHON", str(tmp_path / "no-python"))
+    done = CliRunner().invoke(app, ["export", "--repeats", "1", "--json"])
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    network, bundle = result["rows"]
+    assert (network["network"], bundle["network"]) == (
+        "tiny, 28x28, T=8, encoder.net",
+        "tiny, 28x28, T=8, bundle, verified",
+    )
+    for row in (network, bundle):
+        assert (row["peer"], row["n_different"]) == ("SLAYER export_hdf5", 0)
+        assert row["n_compared"] > 64 * 9 * 8  # the spikes of the test images, and every weight
+    # what no stage counts is the start of the call
+    (stages,) = result["stages_ms"].values()
+    assert len(stages) == 8 and sum(stages.values()) == pytest.approx(bundle["ms"], rel=0.05)
+    assert any("SQDR_LAVA_PYTHON" in reason for reason in result["skipped"])
+
+
+def test_export_counts_every_number_that_differs(bundle_path: Path, trained_run: Path, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py", reason="needs the train extra")
+    run = RunFolder(trained_run)
+    ours, other = bundle_path / "encoder.net", tmp_path / "other.net"
+    shutil.copy(ours, other)
+    n_compared, n_different = export._differences(ours, other, run)
+    assert n_compared > 0 and n_different == 0
+    with h5py.File(other, "r+") as file:
+        file["layer/0/weight"][0, 0, 0, 0] += 2
+        file["layer/1/neuron/vDecay"][...] -= 1
+    n_spikes = int((export._spikes(ours, run) != export._spikes(other, run)).sum())
+    assert export._differences(ours, other, run) == (n_compared, 2 + n_spikes)
+    with h5py.File(other, "r+") as file:  # a layer less
+        n_last = file["layer"].pop(max(file["layer"], key=int))["weight"].size
+    assert export._differences(ours, other, run)[1] > n_last > 0
+
+
+def test_torch_onnx_fails_on_slayers_blocks(trained_run: Path, tmp_path: Path) -> None:
+    """`NOT_COMPARED` says so; once it no longer does, it is a peer to measure."""
+    torch = pytest.importorskip("torch", reason="needs the train extra")
+    pytest.importorskip("onnx", reason="needs the onnx extra")
+    blocks = torch.nn.Sequential(*export._slayer_blocks(RunFolder(trained_run)))
+    assert "torch.onnx" in export.NOT_COMPARED
+    # torch 2.3 fails with IndexError, others with errors of their own
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises((IndexError, RuntimeError), match="map|autograd|ONNX|onnx"):
+            torch.onnx.export(blocks, (torch.zeros(1, 1, 8, 8, 5),), str(tmp_path / "theirs.onnx"))
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's /proc")

@@ -240,6 +240,28 @@ def load(
 
 
 @app.command()
+def export(
+    repeats: RepeatsOption = 5,
+    out: OutOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """The network file alone, and a verified bundle, against SLAYER's `export_hdf5`; milliseconds per export.
+
+    Example: sqdr bench export --repeats 3
+    """
+    skipped: list[str] = []
+    with one_core(), progress_bar("measuring", wants_progress(json_output)) as progress:
+        from sqdr.cli.bench.export import NOT_COMPARED, bench_export
+
+        rows, stages = bench_export(repeats, skipped, progress)
+    _finish(rows, skipped, {"repeats": repeats, "not_compared": NOT_COMPARED, "stages_ms": stages}, out, json_output)
+    if not json_output:
+        for preset, times in stages.items():
+            text = "; ".join(f"{what} {ms:,.0f}" for what, ms in times.items())
+            output().print(f"{preset}, milliseconds of each stage of the bundle: {text}", markup=False)
+
+
+@app.command()
 def gpu(
     repeats: RepeatsOption = 11,
     out: OutOption = None,
