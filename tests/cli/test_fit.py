@@ -1,6 +1,7 @@
 """``sqdr fit`` and ``sqdr error-budget``: exit codes, one JSON object, one-line errors, no network."""
 
 import json
+import re
 import socket
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from sqdr.cli import main
+from sqdr.deploy.report.fit import fit_section
 from sqdr.hw_configs.loader import packaged_hardware
 
 HARDWARE = ("--hw", "loihi2_oheo_gulch", "--hw", "braket_iqm_garnet")
@@ -53,6 +55,20 @@ def test_fit_shows_one_report_for_both_chips(sqdr: Run, bundle_path: Path) -> No
     for text in ("loihi2_oheo_gulch", "braket_iqm_garnet", "layer 0 (conv)", "nJ (estimate)", "unknown", "Loihi 1"):
         assert text in out
     assert "left out of the energy" in out and "violations" not in out
+
+
+def test_fit_and_the_report_show_the_same_rows(sqdr: Run, bundle_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")  # no row is wrapped
+    _, out, _ = sqdr("fit", bundle_path, *HARDWARE)
+    section, _ = fit_section(bundle_path, HARDWARE[1::2])
+    (chip,), (device,) = section.content["chips"], section.content["devices"]
+    rows = [*chip["rows"], *device["rows"]]
+    assert len(rows) > 20
+    for name, value in rows:
+        assert re.search(rf"{re.escape(name)}\W+{re.escape(value)}\s", out), (name, value)
+    names = [name for name, _ in rows]
+    # unknown is said, never left out
+    assert ("latency", "unknown") in rows and names.index("mapped by") == names.index("two-qubit gates") + 1
 
 
 def test_fit_writes_its_json_beside_the_text(sqdr: Run, bundle_path: Path) -> None:

@@ -87,14 +87,17 @@ def fit(
 
 
 def _show(report: "FitReport") -> None:
+    from sqdr.deploy.fit.rows import chip_rows, device_rows
+
     for chip in report.neuromorphic:
         output().print(_layers(chip))
-        output().print(table_of(f"{chip.hardware}: in all", _chip_rows(chip)))
+        output().print(table_of(f"{chip.hardware}: in all", chip_rows(chip)))
         _lines("source", (*chip.energy.sources, *chip.time.sources))
         _lines("left out of the energy", (chip.energy.leaves_out,))
         _lines("unknown", chip.unknown)
     for device in report.quantum:
-        output().print(table_of(f"{device.hardware}: {device.description}", _device_rows(device)))
+        rows = [*device_rows(device), *_cost_rows(device)]
+        output().print(table_of(f"{device.hardware}: {device.description}", rows))
         prices = tuple(f"{price.what}, {price.source}, {price.as_of}" for price in device.prices)
         _lines("source", (*device.success_sources, *prices))
         _lines("connectivity", () if device.mapping is None else (device.mapping.connectivity,))
@@ -110,7 +113,7 @@ def _lines(name: str, lines: tuple[str, ...]) -> None:
 
 
 def _layers(chip: "NeuromorphicFit") -> Table:
-    title = f"{chip.hardware}: {chip.description} Activity: mean of {chip.n_samples:,} {chip.samples}"
+    title = f"{chip.hardware}: {chip.description} Spikes and operations: mean a sample"
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("layer", no_wrap=True)
     columns = ("neurons", "cores", "synapses", "stored", "bytes", "axons in", "axons out", "weight bits", "state bits")
@@ -139,63 +142,16 @@ def _layers(chip: "NeuromorphicFit") -> Table:
     return table
 
 
-def _chip_rows(chip: "NeuromorphicFit") -> list[tuple[str, str]]:
-    time, energy, operations = chip.time, chip.energy, chip.synaptic_operations
-    memory = UNKNOWN if chip.memory_use is None else f"{chip.memory_use:.1%} in the fullest core, at least"
-    update = energy.update_nj
-    barrier = time.barrier_us
-    return [
-        ("cores", f"{chip.n_cores:,} of {chip.n_cores_available:,} ({chip.core_use:.1%})"),
-        ("chips", f"{chip.n_chips:,} of {chip.n_chips_available:,}"),
-        ("neurons", f"{chip.n_neurons:,} ({chip.neuron_use:.1%} of the places on the used cores)"),
-        (f"synapses, kernels {chip.convolution_storage}", f"{chip.n_stored:,} stored, {chip.n_synapses:,} unrolled"),
-        ("core memory", memory),
-        ("longest delay", f"{max(layer.max_delay for layer in chip.layers)} steps"),
-        ("time steps a sample, in a stream", f"{time.steps_per_sample:,}"),
-        ("time steps until its last output", f"{time.latency_steps:,}"),
-        ("latency", UNKNOWN if time.latency_us is None else f"{time.latency_us:,.1f} us"),
-        ("latency by barriers alone", UNKNOWN if barrier is None else f"{barrier.min:.1f} to {barrier.max:.1f} us"),
-        ("synaptic operations a sample", f"{operations.mean:,.0f} +- {operations.std:,.0f}"),
-        ("neuron updates a sample", f"{chip.neuron_updates:,}"),
-        (
-            "energy a sample: synaptic operations",
-            UNKNOWN if energy.synaptic_nj is None else f"{energy.synaptic_nj:,.0f} nJ (estimate)",
-        ),
-        (
-            "energy a sample: neuron updates",
-            UNKNOWN if update is None else f"{update.min:,.0f} to {update.max:,.0f} nJ (estimate)",
-        ),
-    ]
-
-
-def _device_rows(device: "QuantumFit") -> list[tuple[str, str]]:
+def _cost_rows(device: "QuantumFit") -> list[tuple[str, str]]:
     from sqdr.money import dollars
 
-    mapping, chance = device.mapping, device.success_probability
-    target = f"shots to keep {device.agreement_target:.4g} of the classes"
-    one, thousand = device.cost_usd, device.cost_per_thousand_usd
-    rows = [
-        ("qubits", f"{device.n_qubits:,} of {device.n_qubits_available:,}"),
-        ("depth", str(device.depth) if mapping is None else f"{device.depth} -> {mapping.depth_after}"),
-        (
-            "two-qubit gates",
-            str(device.n_two_qubit_gates)
-            if mapping is None
-            else f"{device.n_two_qubit_gates} -> {mapping.n_two_qubit_gates_after} {mapping.two_qubit_gate}",
-        ),
-        ("no gate and no readout errs (estimate)", UNKNOWN if chance is None else f"{chance:.3f}"),
-        (target, UNKNOWN if device.shots_for_target is None else f"{device.shots_for_target:,}, without noise"),
-        ("measured on", device.shots_source),
+    if device.shots_priced is None:
+        return []
+    amounts = ("one image", device.cost_usd), ("1,000 images", device.cost_per_thousand_usd)
+    return [
+        (f"{what} of {device.shots_priced:,} shots (estimate)", UNKNOWN if amount is None else dollars(amount))
+        for what, amount in amounts
     ]
-    if device.shots_priced is not None:
-        shots = f"{device.shots_priced:,} shots"
-        rows += [
-            (f"one image of {shots} (estimate)", UNKNOWN if one is None else dollars(one)),
-            (f"1,000 images of {shots} (estimate)", UNKNOWN if thousand is None else dollars(thousand)),
-        ]
-    if mapping is not None:
-        rows.insert(3, ("mapped by", mapping.compiler))
-    return rows
 
 
 def _violations(found: "tuple[Violation, ...]") -> Table:
