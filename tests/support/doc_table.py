@@ -56,13 +56,6 @@ SHORTENED = (
     ),
     Shortened(start="sqdr verify mnist10k.sqdr", more="--samples 2", why="2,000 samples take minutes in Lava"),
     Shortened(start="sqdr bench encoder", more="--images 8 --repeats 1", why="its default takes a minute"),
-    Shortened(
-        start="sqdr study run heads",
-        more="--seeds 1 --data-root ../missing",
-        why="takes hours; without MNIST's files it says so, and studies have tests of their own",
-        codes=(2,),
-    ),
-    Shortened(start="sqdr study show", why="there is no finished study to show", codes=(2,)),
     Shortened(start="sqdr run", more="--limit 4", why="a few images pass through everything that many do"),
     Shortened(start="sqdr cost", more="--offline", why="would fetch AWS's price list"),
     Shortened(start="python with_fake_braket.py sqdr run", more="--limit 4", why="as `sqdr run`"),
