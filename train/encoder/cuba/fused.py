@@ -92,11 +92,12 @@ class FusedEncoder:
         trains, start = [], prod(self._input_shape) * n_steps * LINE
         sizes = [(plan.out_shape[0], prod(plan.out_shape[1:]) * n_steps) for plan in self._plans]
         kept = [(-(-channels // QUAD) if has_quads else channels) * rest * LINE for channels, rest in sizes]
-        tiles = lease.buffer[: -(-n_samples // LINE) * (start + sum(kept))].unflatten(0, (-1, start + sum(kept)))
+        n_tiles, size = -(-n_samples // LINE), start + sum(kept)
+        tiles = lease.buffer[: n_tiles * size].reshape(n_tiles, size)
         for plan, (channels, rest), size in zip(self._plans, sizes, kept, strict=True):
             train = tiles[:, start : start + size]
             if has_quads:
-                quads = train.contiguous().view(torch.uint8).unflatten(1, (-1, rest, LINE, QUAD))
+                quads = train.contiguous().view(torch.uint8).reshape(n_tiles, -1, rest, LINE, QUAD)
                 train = quads.movedim(-1, 2).flatten(1, 2)[:, :channels].float()
             train = train.reshape(-1, channels, rest, LINE).movedim(-1, 1)
             trains.append(train.reshape(-1, *plan.out_shape, n_steps)[:n_samples].clone())  # the buffer is used again
