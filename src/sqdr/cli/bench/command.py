@@ -360,7 +360,7 @@ def _show(rows: list[BenchRow], skipped: list[str], about: dict[str, Any]) -> No
             f"{_ms(row.ms)} ({_ms(row.ms_min)} to {_ms(row.ms_max)})",
             row.peer,
             f"{_ms(row.peer_ms)} ({_ms(row.peer_ms_min)} to {_ms(row.peer_ms_max)})",
-            f"{row.ratio:,.1f}",
+            f"{row.ratio:,.1f}" if row.ratio >= 0.1 else f"{row.ratio:.1g}",
             f"{row.n_different} of {row.n_compared:,}",
         )
     output().print(table)
