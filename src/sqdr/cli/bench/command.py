@@ -1,19 +1,15 @@
-"""The command group and its output."""
+"""The command group."""
 
-import json
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
-from sqdr.cli.bench.harness import BenchRow, machine, one_core
-from sqdr.cli.console import JsonOption, emit_json, errors, output, progress_bar, wants_progress
+from sqdr.cli.bench.harness import machine, one_core
+from sqdr.cli.bench.outcome import finish
+from sqdr.cli.console import JsonOption, output, progress_bar, wants_progress
 from sqdr.cli.verbosity import Commands
-from sqdr.errors import NotEqualError
-from sqdr.storage import write_atomically
 
 __all__ = ["app"]
 
@@ -56,7 +52,7 @@ def encoder(
         from sqdr.cli.bench.encoder import bench_encoder
 
         rows = bench_encoder(bundle, images, repeats, skipped, progress)
-    _finish(rows, skipped, {"n_images": images, "repeats": repeats}, out, json_output)
+    finish(rows, skipped, {"n_images": images, "repeats": repeats}, out, json_output)
 
 
 @app.command()
@@ -77,7 +73,7 @@ def lava(
         from sqdr.cli.bench.lava import bench_lava
 
         rows = bench_lava(bundle, images, repeats, progress)
-    _finish(rows, [], {"n_images": images, "repeats": repeats}, out, json_output)
+    finish(rows, [], {"n_images": images, "repeats": repeats}, out, json_output)
 
 
 @app.command()
@@ -95,7 +91,7 @@ def training(
         from sqdr.cli.bench.training import bench_training
 
         rows = bench_training(repeats, skipped, progress)
-    _finish(rows, skipped, {"repeats": repeats}, out, json_output)
+    finish(rows, skipped, {"repeats": repeats}, out, json_output)
 
 
 @app.command()
@@ -114,7 +110,7 @@ def joint(
 
         rows = bench_joint(repeats, skipped, progress)
     options = {"repeats": repeats, "clock": "processor time", "not_compared": NOT_COMPARED}
-    _finish(rows, skipped, options, out, json_output)
+    finish(rows, skipped, options, out, json_output)
 
 
 @app.command()
@@ -133,7 +129,7 @@ def split(
         from sqdr.cli.bench.split import bench_split
 
         rows = bench_split(bundle, images, repeats, progress)
-    _finish(rows, [], {"n_images": images, "repeats": repeats}, out, json_output)
+    finish(rows, [], {"n_images": images, "repeats": repeats}, out, json_output)
 
 
 @app.command()
@@ -152,7 +148,7 @@ def head(
         from sqdr.cli.bench.head import CIRCUITS, bench_head
 
         rows = bench_head(CIRCUITS, batch, repeats, skipped, progress)
-    _finish(rows, skipped, {"batch": batch, "repeats": repeats, "clock": "processor time"}, out, json_output)
+    finish(rows, skipped, {"batch": batch, "repeats": repeats, "clock": "processor time"}, out, json_output)
 
 
 @app.command("noisy-head")
@@ -171,7 +167,7 @@ def noisy_head(
         from sqdr.cli.bench.noisy_head import bench_noisy_head
 
         rows = bench_noisy_head(batch, repeats, skipped, progress)
-    _finish(rows, skipped, {"batch": batch, "repeats": repeats, "clock": "processor time"}, out, json_output)
+    finish(rows, skipped, {"batch": batch, "repeats": repeats, "clock": "processor time"}, out, json_output)
 
 
 @app.command()
@@ -194,7 +190,7 @@ def growth(
     if plot is not None:
         draw_growth(points, plot, machine()["cpu"])
     rows = [point.row for point in points]
-    _finish(rows, skipped, {"of": of.value, "repeats": repeats, "clock": "processor time"}, out, json_output)
+    finish(rows, skipped, {"of": of.value, "repeats": repeats, "clock": "processor time"}, out, json_output)
 
 
 @app.command("local-braket")
@@ -213,7 +209,7 @@ def local_braket(
         from sqdr.cli.bench.local_braket import bench_local_braket
 
         rows = bench_local_braket(circuits, repeats, skipped, progress)
-    _finish(rows, skipped, {"circuits": circuits, "repeats": repeats, "clock": "processor time"}, out, json_output)
+    finish(rows, skipped, {"circuits": circuits, "repeats": repeats, "clock": "processor time"}, out, json_output)
 
 
 @app.command()
@@ -233,7 +229,7 @@ def load(
 
         rows, peak_mb = bench_load(bundle, images, repeats, progress)
     options = {"n_images": images, "repeats": repeats, "clock": "processor time", "peak_mb": peak_mb}
-    _finish(rows, [], options, out, json_output)
+    finish(rows, [], options, out, json_output)
     if not json_output:
         peaks = ", ".join(f"{name} {peak:,.0f} MB" for name, peak in peak_mb.items())
         output().print(f"peak memory: {peaks}", markup=False)
@@ -254,7 +250,7 @@ def export(
         from sqdr.cli.bench.export import NOT_COMPARED, bench_export
 
         rows, stages = bench_export(repeats, skipped, progress)
-    _finish(rows, skipped, {"repeats": repeats, "not_compared": NOT_COMPARED, "stages_ms": stages}, out, json_output)
+    finish(rows, skipped, {"repeats": repeats, "not_compared": NOT_COMPARED, "stages_ms": stages}, out, json_output)
     if not json_output:
         for preset, times in stages.items():
             text = "; ".join(f"{what} {ms:,.0f}" for what, ms in times.items())
@@ -278,7 +274,7 @@ def gpu(
         name = gpu_name()
         rows, uses = bench_gpu(repeats, skipped, progress)
     options = {"gpu": name, "repeats": repeats, "use": [use.as_dict() for use in uses]}
-    _finish(rows, skipped, options, out, json_output)
+    finish(rows, skipped, options, out, json_output)
     if not json_output:
         for use in uses:
             output().print(
@@ -306,7 +302,7 @@ def memory(
 
         rows, found = bench_memory(repeats, skipped, progress)
     options = {"repeats": repeats, "clock": "processor time", "batches": BATCHES, "memory": found}
-    _finish(rows, skipped, options, out, json_output)
+    finish(rows, skipped, options, out, json_output)
     if not json_output:
         for preset, sides in found.items():
             text = ", ".join(f"{side} {mb['call_mb']:,.0f} of {mb['peak_mb']:,.0f} MB" for side, mb in sides.items())
@@ -327,50 +323,4 @@ def startup(
 
     with one_core(), progress_bar("measuring", wants_progress(json_output)) as progress:
         rows = bench_startup(repeats, progress)
-    _finish(rows, [], {"repeats": repeats, "clock": "processor time"}, out, json_output)
-
-
-def _finish(
-    rows: list[BenchRow], skipped: list[str], options: dict[str, Any], out: Path | None, json_output: bool
-) -> None:
-    result = {"machine": machine(), **options, "rows": [row.as_dict() for row in rows], "skipped": skipped}
-    if out is not None:
-        write_atomically(out, (json.dumps(result, indent=2) + "\n").encode())
-    if json_output:
-        emit_json(result)
-    else:
-        _show(rows, skipped, result["machine"] | options)
-    if any(row.n_different for row in rows):
-        if not json_output:
-            raise NotEqualError("two sides computed different values, see the table; their times mean nothing")
-        errors().print("error: two sides computed different values, see the rows", style="bold red")
-        raise typer.Exit(NotEqualError.exit_code)
-
-
-def _show(rows: list[BenchRow], skipped: list[str], about: dict[str, Any]) -> None:
-    title = f"{about['cpu']}, one core, one thread; medians (fastest to slowest)"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("what", "ours", "ms", "peer", "peer ms", "times as fast", "differ"):
-        is_text = name in ("what", "ours", "peer")
-        table.add_column(name, justify="left" if is_text else "right", no_wrap=not is_text)
-    for row in rows:
-        table.add_row(
-            row.network,
-            row.name,
-            f"{_ms(row.ms)} ({_ms(row.ms_min)} to {_ms(row.ms_max)})",
-            row.peer,
-            f"{_ms(row.peer_ms)} ({_ms(row.peer_ms_min)} to {_ms(row.peer_ms_max)})",
-            f"{row.ratio:,.1f}" if row.ratio >= 0.1 else f"{row.ratio:.1g}",
-            f"{row.n_different} of {row.n_compared:,}",
-        )
-    output().print(table)
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    output().print(f"Python {about['python']}; load {about['load_average']}; {versions}", markup=False)
-    for reason in skipped:
-        output().print(f"not measured: {reason}", markup=False)
-    if "not_compared" in about:
-        output().print(f"not compared: {about['not_compared']}", markup=False)
-
-
-def _ms(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.1 else f"{value:.4f}"
+    finish(rows, [], {"repeats": repeats, "clock": "processor time"}, out, json_output)
