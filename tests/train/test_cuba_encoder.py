@@ -236,6 +236,36 @@ def test_backward_twice_gives_the_same(chosen: Any) -> None:
 
 
 @NEEDS_C
+def test_bytes_are_used_where_they_hold_everything() -> None:
+    """Else tests of the widest vectors would be those of narrower ones, and nobody would know."""
+    kernels = compiled.library()
+    widest = kernels.sqdr_vectors()
+    for tau_grad, expected in ((0.005, widest), (0.02, min(widest, 2))):  # a wider surrogate needs more than 16 bits
+        spec = EncoderSpec(
+            input_shape=(1, 28, 28),
+            layers=preset_layers("small", 9),
+            surrogate=SurrogateSpec(tau_grad=tau_grad),
+        )
+        layers = SlayerEncoder(spec, 1, "c").fused._layers(8)
+        assert [kernels.sqdr_level(layers, len(layers), level) for level in range(4)] == [
+            min(level, expected) for level in range(4)
+        ]
+
+
+@pytest.mark.parametrize("chosen", CHOICES)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("layer", [0, 1])
+def test_weights_that_are_no_number_are_slayers(chosen: Any, value: float, layer: int) -> None:
+    layers = (ConvSpec(out_channels=3, kernel_size=(2, 2)), DenseSpec(out_features=3))
+    spec = EncoderSpec(input_shape=(1, 4, 4), layers=layers, is_weight_normalised=False)
+    stock, twin = twins(spec, chosen)
+    for encoder in (stock, twin):
+        list(encoder.layers())[layer].synapse.weight.data.flatten()[1] = value
+    x = spike_input(spec, 18, 4, 1)
+    assert torch.equal(stock(x), twin(x))
+
+
+@NEEDS_C
 def test_all_layers_at_once_are_the_layers_one_by_one() -> None:
     spec = EncoderSpec(input_shape=(1, 28, 28), layers=preset_layers("tiny", 9))
     one, other = twins(spec, "c, layers")[1], twins(spec, "c")[1]
