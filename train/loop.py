@@ -161,11 +161,14 @@ def _fit(
             initialise_model(model, config, CodedImages(data.train[:INITIALISATION_IMAGES], coding))
         module = JointTraining(model, training, training.n_epochs * len(train_batches))
         best = _BestCheckpoint(
-            run.best.parent, filename="best", monitor=MONITOR, mode="max", save_last=True, enable_version_counter=False
+            run.best.parent, filename=run.best.stem, monitor=MONITOR, mode="max", enable_version_counter=False
         )
-        best.FILE_EXTENSION = run.best.suffix
+        # not `save_last`, by which Lightning keeps an epoch that was the best alone; after the best, whose
+        # score it holds
+        last = ModelCheckpoint(run.last.parent, filename=run.last.stem, enable_version_counter=False)
+        best.FILE_EXTENSION = last.FILE_EXTENSION = run.best.suffix
         with storage_errors(run.root):
-            trainer = _trainer(training, run, [best, *callbacks], accelerator, progress)
+            trainer = _trainer(training, run, [*callbacks, best, last], accelerator, progress)
             logger.info("%s for %d epochs", "going on" if is_resumed else "training", training.n_epochs)
             with _interruptible():
                 trainer.fit(module, train_batches, val_batches, ckpt_path=str(run.last) if is_resumed else None)
@@ -244,8 +247,7 @@ class _BestCheckpoint(ModelCheckpoint):  # type: ignore[misc]
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the best score along when the run folder was moved; Lightning would drop it."""
         best = Path(str(self.dirpath), f"best{self.FILE_EXTENSION}")
-        last = Path(str(self.dirpath), f"last{self.FILE_EXTENSION}")
-        here = {"dirpath": self.dirpath, "best_model_path": str(best), "last_model_path": str(last)}
+        here = {"dirpath": self.dirpath, "best_model_path": str(best)}
         super().load_state_dict(state_dict | here)
 
 

@@ -200,6 +200,15 @@ def test_best_epoch_survives_moving_the_run_folder(tiny_config: dict, tmp_path: 
     assert not (tmp_path / "here").exists()
 
 
+def test_last_epoch_is_kept_where_it_is_not_the_best(tiny_config: dict, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="broken off"):
+        run_training(config(tiny_config, n_epochs=4), tmp_path / "run", callbacks=[BestFirst(), BreakBefore(3)])
+    run = RunFolder(tmp_path / "run")
+    assert [load_checkpoint(path)["epoch"] for path in (run.best, run.last)] == [0, 2]
+    summary = resume_training(tmp_path / "run")
+    assert (summary.best_epoch, summary.n_epochs) == (1, 4)
+
+
 def test_folder_that_only_looks_like_a_run_is_never_replaced(tiny_config: dict, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("server: 1")
     (tmp_path / "thesis.txt").write_text("years of work")
