@@ -42,7 +42,7 @@ def train(
         overwrite: replace an earlier run there.
         progress: show a progress bar on standard error.
         data_root: the data set's folder, in place of the configuration's.
-        training: training options to replace, such as ``seed=1`` or ``n_epochs=5``.
+        training: training options to replace, such as ``seed=1``, ``n_epochs=5`` or ``n_devices=2``.
 
     Raises:
         ConfigError: a key or value breaks a rule, or the model could not be exported.

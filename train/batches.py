@@ -1,6 +1,7 @@
 """Batches of coded images, in an order that depends on the seed and the epoch alone."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +12,11 @@ from sqdr.coding import encode_images, spike_table
 from sqdr.data import Images
 from sqdr.errors import DataError
 from sqdr.specification import CodingSpec
+from sqdr.train.ddp.share import WHOLE, Part, Share
 
-__all__ = ["CodedImages", "EpochBatches", "batches"]
+__all__ = ["EVALUATION_BATCH", "CodedImages", "EpochBatches", "batches"]
+
+EVALUATION_BATCH = 256
 
 # Below this the coded set is kept in memory; above it each batch is coded when it is needed.
 MAX_KEPT_BYTES = 1 << 30
@@ -79,9 +83,36 @@ class EpochBatches(Sampler[Tensor]):
         yield from torch.split(torch.from_numpy(order).to(self._device), self._batch_size)
 
 
+class _SharedImages(Dataset[tuple[Tensor, Tensor, Part]]):
+    """Of each batch the part that is one process's own: spikes, labels, and which part it is."""
+
+    def __init__(self, images: CodedImages, share: Share) -> None:
+        self._images = images
+        self._share = share
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, positions: Tensor) -> tuple[Tensor, Tensor, Part]:
+        part = self._share.of(len(positions))
+        return (*self._images[positions[part.rows]], part)
+
+
 def batches(
-    images: Images, coding: CodingSpec, batch_size: int, seed: int | None = None, device: str = "cpu"
-) -> DataLoader[Batch]:
-    """Return a loader of (spikes uint8, labels) batches on a device; shuffled if a seed is given."""
+    images: Images,
+    coding: CodingSpec,
+    batch_size: int,
+    seed: int | None = None,
+    device: str = "cpu",
+    share: Share = WHOLE,
+) -> DataLoader[Any]:
+    """Return a loader of (spikes uint8, labels) batches on a device; shuffled if a seed is given.
+
+    One process of several gets its share of each of the same batches, as (spikes, labels, `Part`).
+    """
     data = CodedImages(images, coding, device)
-    return DataLoader(data, batch_size=None, sampler=EpochBatches(len(data), batch_size, seed, device))
+    return DataLoader(
+        data if share.n_ranks == 1 else _SharedImages(data, share),
+        batch_size=None,
+        sampler=EpochBatches(len(data), batch_size, seed, device),
+    )

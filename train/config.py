@@ -129,7 +129,9 @@ class TrainingConfig(StrictModel):
         gradient_clip: largest gradient norm, or null.
         seed: of weights and batch order.
         device: where to train.
-        n_threads: CPU threads of torch; null leaves torch's choice.
+        n_devices: GPUs, or with ``device: cpu`` processes, that share every batch. Learning rates and epochs stay
+            as they are; the results are one device's up to rounding.
+        n_threads: CPU threads of torch, of each device; null leaves torch's choice, or shares the cores out.
         cuba: what computes the encoder's layers while training, see `sqdr.train.encoder.cuba`: ``auto`` the
             fastest path here, ``c`` the same but an error where the C kernels were not built, ``torch`` no
             kernels of ours, ``stock`` SLAYER's own code. The spikes are the same.
@@ -149,11 +151,21 @@ class TrainingConfig(StrictModel):
     gradient_clip: float | None = Field(default=None, gt=0)
     seed: int = Field(default=0, ge=0, lt=2**32)
     device: Literal["cpu", "cuda", "auto"] = "auto"
+    n_devices: int = Field(default=1, ge=1, le=1024)
     n_threads: int | None = Field(default=None, ge=1)
     cuba: CubaChoice = "auto"
     noise: str | None = None
     optimiser: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
     spike_dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _every_device_has_an_image(self) -> "TrainingConfig":
+        if self.batch_size < self.n_devices:
+            raise ValueError(
+                f"`batch_size` must be at least `n_devices`, got {self.batch_size} and {self.n_devices}: "
+                "each device takes its share of every batch."
+            )
+        return self
 
     def noise_model(self) -> NoiseModel | None:
         """Return the noise that ``noise`` names.

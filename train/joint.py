@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sqdr.errors import ConfigError
 from sqdr.hw_configs import NoiseModel
 from sqdr.specification import ModelSpec
+from sqdr.train.ddp.share import Part
 from sqdr.train.encoder.cuba import CubaChoice
 from sqdr.train.encoder.slayer import SlayerEncoder
 from sqdr.train.head.classical import classical_head
@@ -88,11 +89,16 @@ class JointModel(nn.Module):
             raise ConfigError(f"this needs a quantum head, and the model has a {self.variant.kind} one.")
         return self.head
 
-    def forward(self, spikes: Tensor) -> Tensor:
-        """Return logits; the head reads the spike rate of each feature."""
+    def forward(self, spikes: Tensor, part: Part | None = None) -> Tensor:
+        """Return logits; the head reads the spike rate of each feature.
+
+        Where the images are a ``part`` of a batch, they lose the spikes that they would lose in the whole batch.
+        """
         features = self.encoder(spikes)
         if self.training and self.spike_dropout > 0:
-            features = features * (torch.rand_like(features) >= self.spike_dropout)
+            n, rows = (len(features), slice(None)) if part is None else (part.n, part.rows)
+            drawn = torch.rand((n, *features.shape[1:]), device=features.device, dtype=features.dtype)[rows]
+            features = features * (drawn >= self.spike_dropout)
         return self.classify(features)
 
     def classify(self, features: Tensor) -> Tensor:

@@ -11,12 +11,15 @@ from torch.nn.functional import cross_entropy
 
 from sqdr.errors import TrainingError
 from sqdr.train.config import TrainingConfig
+from sqdr.train.ddp.share import Part
 from sqdr.train.joint import JointModel, float_spikes
 from sqdr.train.optimiser import optimiser_and_schedule
 
 __all__ = ["JointTraining"]
 
 logger = logging.getLogger(__name__)
+
+Batch = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Part]
 
 
 class JointTraining(lightning.LightningModule):  # type: ignore[misc]
@@ -29,24 +32,27 @@ class JointTraining(lightning.LightningModule):  # type: ignore[misc]
         self._n_steps = n_steps
         self._of_training, self._of_validation = _Sums(), _Sums()
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
-        """Return the loss of one batch."""
-        return self._measure(batch, self._of_training)
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Return the loss of one batch; of a part of one, what makes the mean over all parts the batch's loss."""
+        loss = self._measure(batch, self._of_training)
+        return loss if len(batch) == 2 else loss * batch[2].weight
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Measure one validation batch."""
         self._measure(batch, self._of_validation)
 
-    def _measure(self, batch: tuple[Tensor, Tensor], sums: "_Sums") -> Tensor:
-        spikes, labels = batch
-        logits = self.model(float_spikes(spikes))
+    def _measure(self, batch: Batch, sums: "_Sums") -> Tensor:
+        spikes, labels = batch[:2]
+        part = None if len(batch) == 2 else batch[2]
+        logits = self.model(float_spikes(spikes), part)
         loss = cross_entropy(logits, labels)
-        sums.add(loss.detach(), logits.detach(), labels)
+        n = len(labels) if part is None else part.n_own
+        sums.add(loss.detach(), logits[:n].detach(), labels[:n])
         return loss
 
     def on_validation_start(self) -> None:
         """Stop, before anything is saved, after an epoch in which a loss was not a number."""
-        if not math.isfinite(self._of_training.mean_loss()):
+        if not math.isfinite(self._means(self._of_training)[0]):
             raise TrainingError("the loss is not a number. Lower training.encoder_lr or head_lr, or set gradient_clip.")
 
     def on_validation_epoch_end(self) -> None:
@@ -58,10 +64,15 @@ class JointTraining(lightning.LightningModule):  # type: ignore[misc]
         self._log("train", self._of_training)
 
     def _log(self, part: str, sums: "_Sums") -> None:
-        loss, accuracy = sums.mean_loss(), sums.accuracy()
+        loss, accuracy = self._means(sums)
         self.log_dict({f"{part}_loss": loss, f"{part}_accuracy": accuracy}, prog_bar=True)
         logger.info("epoch %d: %s_accuracy %.4f, %s_loss %.4f", self.current_epoch + 1, part, accuracy, part, loss)
         sums.clear()
+
+    def _means(self, sums: "_Sums") -> tuple[float, float]:
+        """Return mean loss and accuracy over the images of all processes."""
+        loss, n_right, n = self.trainer.strategy.reduce(sums.totals(self.device), reduce_op="sum").tolist()
+        return loss / max(n, 1), n_right / max(n, 1)
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and the cosine schedule, stepped with every batch."""
@@ -98,10 +109,8 @@ class _Sums:
         self._loss.add_(loss, alpha=len(labels))
         self._n_right.add_((logits.argmax(dim=1) == labels).sum())
 
-    def mean_loss(self) -> float:
-        """Return the mean over all images; 0 without any."""
-        return 0.0 if self._loss is None else self._loss.item() / self._n
-
-    def accuracy(self) -> float:
-        """Return the fraction of right answers; 0 without any."""
-        return 0.0 if self._n_right is None else self._n_right.item() / self._n
+    def totals(self, device: torch.device) -> Tensor:
+        """Return (3,) float64: the losses of all images, right answers, images; counts are exact in it."""
+        if self._loss is None or self._n_right is None:
+            return torch.zeros(3, dtype=torch.float64, device=device)
+        return torch.stack([self._loss, self._n_right.double(), torch.full_like(self._loss, self._n)])

@@ -24,6 +24,7 @@ class RunSummary(StrictModel):
     Args:
         noise: hardware file under whose noise the run was trained and its accuracies were measured; None for none.
         left_out: files of the data set that could not be read.
+        n_devices: that shared each batch, at the end.
     """
 
     data: str
@@ -40,6 +41,7 @@ class RunSummary(StrictModel):
     versions: dict[str, str]
     noise: str | None = None
     left_out: tuple[str, ...] = ()
+    n_devices: int = 1
 
 
 @dataclass(frozen=True)

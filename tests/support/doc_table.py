@@ -41,6 +41,11 @@ class Shortened:
 # The first entry that fits is taken.
 SHORTENED = (
     Shortened(start="sqdr train --config digits_small", more="--epochs 1 --threads 1", why="40 epochs take a minute"),
+    Shortened(
+        start="sqdr train --config mnist_small --device cuda",
+        more="--config digits_tiny --device cpu --epochs 1 --threads 1",
+        why="there may be no GPU here, and no MNIST",
+    ),
     Shortened(start="sqdr train", more="--epochs 1 --threads 1", why="the rest is the same with more epochs"),
     Shortened(
         start="sqdr export runs/digits",

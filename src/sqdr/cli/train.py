@@ -1,13 +1,16 @@
 """``sqdr train``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sqdr.cli.completion import config_names, hardware_names
 from sqdr.cli.console import DataRootOption, JsonOption, OverwriteOption, emit_json, output, table_of, wants_progress
 from sqdr.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sqdr.train.run_folder import RunSummary
 
 __all__ = ["train"]
 
@@ -24,6 +27,9 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of weights and batch order.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto.")] = None,
+    devices: Annotated[
+        int | None, typer.Option(help="How many share every batch: GPUs, or processes with --device cpu.")
+    ] = None,
     noise: Annotated[
         str | None,
         typer.Option(
@@ -48,8 +54,10 @@ def train(
     progress = wants_progress(json_output)
     if resume is not None:
         if overwrite or any(option is not None for option in (config, out, seed, device, noise, threads, data_root)):
-            raise ConfigError("`--resume` continues a run as it was configured. Leave the other options away.")
-        path, summary = resume, resume_training(resume, n_epochs=epochs, progress=progress)
+            raise ConfigError(
+                "`--resume` continues a run as it was configured, but for --devices. Leave the others away."
+            )
+        path, summary = resume, resume_training(resume, n_epochs=epochs, n_devices=devices, progress=progress)
     else:
         if config is None:
             raise ConfigError("`--config` must name a YAML file or a packaged configuration. Try digits_small.")
@@ -62,6 +70,7 @@ def train(
             seed=seed,
             n_epochs=epochs,
             device=device,
+            n_devices=devices,
             n_threads=threads,
             noise=noise,
         )
@@ -80,7 +89,11 @@ def train(
                 ("best epoch", f"{summary.best_epoch} of {summary.n_epochs}"),
                 ("parameters", f"{summary.n_parameters:,}"),
                 *([("files left out", f"{len(summary.left_out):,}, see summary.json")] if summary.left_out else []),
-                ("seconds", f"{summary.seconds:.1f} on {summary.device}"),
+                ("seconds", f"{summary.seconds:.1f} on {_places(summary)}"),
             ],
         )
     )
+
+
+def _places(summary: "RunSummary") -> str:
+    return summary.device if summary.n_devices == 1 else f"{summary.n_devices} x {summary.device}"
