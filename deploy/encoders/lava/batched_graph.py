@@ -61,6 +61,7 @@ def batched_graph(options: NetworkOptions) -> Graph:
             )
             for layer, start, end in zip(layers, [0, *ends], ends, strict=False)
         ],
+        has_direct_channels=True,
         wants_states=wants_states,
     )
 

@@ -72,6 +72,7 @@ class Graph:
         n_flush: blank periods after the last sample until its output is complete.
         to_item: from up to B samples (b, C, H, W, T) to what the source sends in a period, (T, *inp.shape).
         layers: first to last.
+        has_direct_channels: whether messages go by `sqdr.deploy.encoders.lava.direct_channels`, not by Lava's own.
         models: process models in place of the stock ones, by process class.
         places: what to add to a process's name, by its id.
         wants_states: a multiprocessing event to set while states are read, or None.
@@ -84,6 +85,7 @@ class Graph:
     n_flush: int
     to_item: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
     layers: list[LayerStates]
+    has_direct_channels: bool
     models: Mapping[type, type] = field(default_factory=dict)
     places: Mapping[int, str] = field(default_factory=dict)
     wants_states: Any = None

@@ -20,7 +20,9 @@ __all__ = ["netx_graph"]
 
 
 def netx_graph(options: NetworkOptions) -> Graph:
-    """Return the processes of a network; with graph ``fast``, convolutions sum by sparse matrices.
+    """Return the processes of a network.
+
+    With graph ``fast``, convolutions sum by sparse matrices and messages go by direct channels.
 
     Raises:
         BundleError: the file is not a netx network.
@@ -30,6 +32,7 @@ def netx_graph(options: NetworkOptions) -> Graph:
     output = network.out
     if len(output.shape) > 1:
         output = output.transpose([2, 1, 0]).flatten()  # (W, H, C) -> (C * H * W,)
+    is_fast = options.graph == "fast"
     return Graph(
         inp=network.inp,
         out=output,
@@ -38,7 +41,8 @@ def netx_graph(options: NetworkOptions) -> Graph:
         n_flush=options.timing.n_flush_periods,
         to_item=_to_flat if len(network.inp.shape) == 1 else _to_lava,
         layers=_layers(network),
-        models={ConvSynapse: SparseConvModel} if options.graph == "fast" else {},
+        has_direct_channels=is_fast,
+        models={ConvSynapse: SparseConvModel} if is_fast else {},
         places={
             part.id: f" of layer {index}"
             for index, layer in enumerate(network.layers)

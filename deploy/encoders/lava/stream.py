@@ -3,6 +3,7 @@
 Only the worker imports this module: it needs lava-nc.
 """
 
+import contextlib
 import multiprocessing
 import queue
 import time
@@ -19,6 +20,7 @@ from lava.magma.runtime.mgmt_token_enums import MGMT_RESPONSE, enum_equal
 from lava.magma.runtime.runtime import Runtime
 from numpy.typing import NDArray
 
+from sqdr.deploy.encoders.lava.direct_channels import DirectRuntime
 from sqdr.deploy.encoders.lava.graph import Graph
 from sqdr.deploy.encoders.lava.processes.sink import CountSink
 from sqdr.deploy.encoders.lava.processes.source import SpikeSource
@@ -31,6 +33,8 @@ Post = tuple[int, NDArray[np.int64], NDArray[np.uint8] | None]
 
 _N_QUEUED = 16
 _POLL_S = 0.0005
+# A post comes as often as the source takes a period off its queue: waiting for posts, the queue is refilled in time.
+_LONGEST_WAIT_S = 0.02
 # A model that raised tells the warden why within this time; after it we report without a reason.
 _FAULT_GRACE_S = 2.0
 
@@ -62,7 +66,9 @@ class LavaStream:
         graph.out.connect(self._sink.s_in)
         config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map={**graph.models, **models} or None)
         executable = self._source.compile(config)
-        self._runtime = Runtime(executable, ActorType.MultiProcessing)
+        self._runtime: Any = (
+            DirectRuntime(executable) if graph.has_direct_channels else Runtime(executable, ActorType.MultiProcessing)
+        )
         executable.assign_runtime_to_all_processes(self._runtime)
         # In the order in which the runtime forks them; the runtime service comes last.
         self._names = [
@@ -140,8 +146,11 @@ class LavaStream:
         self._runtime.start(RunSteps(num_steps=n_run * self._timing.period, blocking=False))
         posts: list[Post] = []
         while waiting or len(posts) < n_wanted or not self._is_answered():
-            moved = self._feed(waiting) + self._drain(posts)
-            if not moved:
+            if self._feed(waiting) + self._drain(posts):
+                continue
+            if len(posts) < n_wanted:  # looking often would take the processor from the network
+                self._await_post(posts)
+            else:
                 time.sleep(_POLL_S)
         self._finish()
         return posts
@@ -212,6 +221,10 @@ class LavaStream:
             except queue.Empty:
                 return moved
             moved += 1
+
+    def _await_post(self, posts: list[Post]) -> None:
+        with contextlib.suppress(queue.Empty):
+            posts.append(self._counts.get(timeout=_LONGEST_WAIT_S))
 
     def _is_answered(self) -> bool:
         return all(port.probe() for port in self._runtime.service_to_runtime)
