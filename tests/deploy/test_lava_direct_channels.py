@@ -144,5 +144,5 @@ def test_only_the_stock_graph_is_lavas_own_throughout(tmp_path: Path):
         return import_lava("sqdr.deploy.encoders.lava.netx_graph").netx_graph(options)
 
     assert (graph("stock").models, graph("stock").has_direct_channels) == ({}, False)
-    assert len(graph("fast").models) == 1
+    assert len(graph("fast").models) == 2
     assert graph("fast").has_direct_channels

@@ -56,7 +56,7 @@ class LavaEncoder:
         timing: how samples follow one another.
         message_bits: bits of an input value, up to 8; 0 for plain spikes.
         graph: ``stock``, netx's processes with Lava's own models and channels; ``fast``, the same processes with
-            the sums of convolutions taken by sparse matrices and channels without threads; ``batched``, one
+            models of our own for convolutions and neurons, and channels without threads; ``batched``, one
             process with the integer runtime in it for 16 samples at once, the fastest for many samples.
         timeout_s: longest wait for each batch of up to 16 samples.
         start_timeout_s: longest wait for the start; by default ``timeout_s``.

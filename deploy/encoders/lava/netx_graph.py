@@ -10,9 +10,11 @@ import numpy as np
 from lava.lib.dl.netx.blocks.process import Conv, Dense
 from lava.lib.dl.netx.hdf5 import Network
 from lava.proc.conv.process import Conv as ConvSynapse
+from lava.proc.lif.process import LIFReset
 from numpy.typing import NDArray
 
 from sqdr.deploy.encoders.lava.graph import Graph, LayerStates, NetworkOptions, check_described
+from sqdr.deploy.encoders.lava.processes.lif_reset import LifResetModel
 from sqdr.deploy.encoders.lava.processes.sparse_conv import SparseConvModel
 from sqdr.errors import BundleError, ConfigError
 
@@ -22,7 +24,7 @@ __all__ = ["netx_graph"]
 def netx_graph(options: NetworkOptions) -> Graph:
     """Return the processes of a network.
 
-    With graph ``fast``, convolutions sum by sparse matrices and messages go by direct channels.
+    With graph ``fast``, convolutions and neurons have models of our own, and messages go by direct channels.
 
     Raises:
         BundleError: the file is not a netx network.
@@ -42,7 +44,7 @@ def netx_graph(options: NetworkOptions) -> Graph:
         to_item=_to_flat if len(network.inp.shape) == 1 else _to_lava,
         layers=_layers(network),
         has_direct_channels=is_fast,
-        models={ConvSynapse: SparseConvModel} if is_fast else {},
+        models={ConvSynapse: SparseConvModel, LIFReset: LifResetModel} if is_fast else {},
         places={
             part.id: f" of layer {index}"
             for index, layer in enumerate(network.layers)
