@@ -96,7 +96,7 @@ INLINE float clamped(const layer *l, float weight, float grad)
 
 #define TARGET
 #define VARIANT(name) name##_portable
-#define LANES 8
+#define LANES 4 /* GCC computes longer vectors than the processor's one number at a time */
 #define OUTPUTS 4
 #include "layer_kernels.h"
 

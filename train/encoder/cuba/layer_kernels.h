@@ -125,7 +125,7 @@ FORCED void VARIANT(fire_place)(const layer *l, const terms *of, const float *we
             VARIANT(add_block)(of->rows, of->weight_rows, of->n, at, weights + first * n_terms, (int)outputs, n, sums);
             for (int64_t i = 0; i < outputs; i++)
                 for (int64_t j = 0; j < n; j++) { /* parts of one step, or steps, which follow each other */
-                    int64_t to = (first + i) * stride + at + j * LANES, own = (first + i) * PARTS + j % PARTS;
+                    int64_t to = (first + i) * stride + at + j * LANES, own = (first + i) * PARTS + (first_vector + j) % PARTS;
                     VARIANT(scaled)(&sums[i * 2 + j], &l->neuron, &u, reached);
                     VARIANT(step)(&u, &l->neuron, has_current, &current[own], &state[own], reached, &voltage,
                                   &is_spike);

@@ -27,6 +27,8 @@ RATE = 0.1
 # Training is one step after another: each side's turn is a few, or peers would push its data out of the caches.
 MIN_S = 0.1
 STOCK = "stock SLAYER"
+# The same kernels with narrower vectors, see `sqdr.train.encoder.cuba.fused`.
+NARROWER = {"c, AVX-512 without VNNI": 2, "c, AVX2": 1, "c, any processor's": 0}
 
 
 def bench_training(repeats: int, skipped: list[str], progress: Callable[[int, int], None]) -> list[BenchRow]:
@@ -68,7 +70,8 @@ def _rows(name: str, repeats: int, skipped: list[str]) -> list[BenchRow]:
     calls: dict[str, Step] = {}
     for path, encoder in encoders.items():
         calls[path] = _step(encoder, torch.nn.Linear(N_QUBITS, N_CLASSES), spikes, labels)
-        calls[f"{path}, joint"] = _step(encoder, ReuploadHead(quantum), spikes, labels)
+        if path not in NARROWER:
+            calls[f"{path}, joint"] = _step(encoder, ReuploadHead(quantum), spikes, labels)
     try:
         peer, time_major = spikingjelly_encoder(spec), spikes.movedim(-1, 0).contiguous()
         calls[SPIKINGJELLY] = _step(peer, torch.nn.Linear(N_QUBITS, N_CLASSES), time_major, labels, time_axis=0)
@@ -80,9 +83,10 @@ def _rows(name: str, repeats: int, skipped: list[str]) -> list[BenchRow]:
     for path in (path for path in encoders if path != STOCK):
         compared = (trains[path].numel(), int((trains[path] != trains[STOCK]).sum()))
         rows.append(BenchRow.of(SUBJECT, name, (path, times[path]), (STOCK, times[STOCK]), *compared))
-        joint = ((path, times[f"{path}, joint"]), (STOCK, times[f"{STOCK}, joint"]))
-        rows.append(BenchRow.of(SUBJECT, f"{name} + quantum head", *joint, *compared))
-        if path == "c" and SPIKINGJELLY in times:  # other neurons: there is nothing to compare
+        if path not in NARROWER:
+            joint = ((path, times[f"{path}, joint"]), (STOCK, times[f"{STOCK}, joint"]))
+            rows.append(BenchRow.of(SUBJECT, f"{name} + quantum head", *joint, *compared))
+        if path != "torch" and SPIKINGJELLY in times:  # other neurons: there is nothing to compare
             rows.append(BenchRow.of(SUBJECT, name, (path, times[path]), (SPIKINGJELLY, times[SPIKINGJELLY]), 0, 0))
     return rows
 
@@ -99,14 +103,20 @@ def _encoders(spec: "EncoderSpec", spikes: "Tensor", skipped: list[str]) -> "dic
     stock = SlayerEncoder(spec)
     wake_layers(stock, spikes, RATE)
     encoders: dict[str, nn.Module] = {STOCK: stock}
-    choices: tuple[CubaChoice, ...] = ("c", "torch")
-    for choice in choices:
+    choices: dict[str, CubaChoice] = {"c": "c", **dict.fromkeys(NARROWER, "c"), "torch": "torch"}
+    for path, choice in choices.items():
         try:
-            encoders[choice] = SlayerEncoder(spec, 1, choice)
+            encoder = SlayerEncoder(spec, 1, choice)
         except MissingDependencyError as error:
-            skipped.append(str(error))
+            if path not in NARROWER:
+                skipped.append(str(error))
             continue
-        encoders[choice].load_state_dict(stock.state_dict())
+        if path in NARROWER and encoder.fused is not None:
+            if encoder.fused.vectors <= NARROWER[path]:
+                continue  # `c` is as narrow here
+            encoder.fused.vectors = NARROWER[path]
+        encoder.load_state_dict(stock.state_dict())
+        encoders[path] = encoder
     return encoders
 
 
