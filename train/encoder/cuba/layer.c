@@ -5,94 +5,7 @@
  * spikes and, for the gradient, voltages. Sums are exact as in synapse.c, the neurons are those of neuron.c.
  * Where the processor has AVX-512 VNNI spikes and voltages are smaller: see layer_vnni.h.
  */
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "processor.h"
-
-#define DECAY_BITS 12
-#define LIMIT (1u << 30)
-#define FARTHEST 64.0f
-#define AHEAD 4  /* rows from memory to the cache */
-#define INPUTS 3 /* terms of a weight gradient at once */
-#define LINE 16 /* samples of a tile: a cache line, and a vector of AVX-512 */
-
-typedef struct {
-    float scale, unit, integer_threshold; /* of integer states: scale * state, 1 / scale, threshold * scale */
-    uint32_t integer_keep_current, integer_keep_voltage; /* of 4096 */
-    float keep_current, keep_voltage, threshold, per_tau, height; /* of the gradient */
-} dynamics;
-
-/* For each place of one side: which element of the kernel meets which place of the other side. */
-typedef struct {
-    const int32_t *start, *element, *place;
-} meetings;
-
-typedef struct {
-    int64_t n_steps, in_channels, out_channels, groups, in_places, out_places, elements;
-    meetings inputs, outputs; /* of an output place, of an input place */
-    dynamics neuron;
-    float step, lowest, highest; /* of weights, see quantised */
-    const float *weight;         /* (out_channels, in_channels / groups, elements) before they are quantised */
-    float *of_weight;            /* its gradient */
-} layer;
-
-typedef struct {
-    const float **rows;
-    int32_t *weight_rows;
-    int64_t n;
-} terms;
-
-typedef struct {
-    const float **rows;
-    int32_t *weight_rows, *states;
-    int32_t *where; /* see where_vnni */
-    float *weights, *inverse, *sums, *zeros; /* inverse: weights from outputs to inputs */
-} workspace;
-
-/* How many of the channels left are computed at once. */
-INLINE int64_t block(int64_t n_left, int64_t most)
-{
-    while (most > n_left)
-        most /= 2;
-    return most;
-}
-
-/* List what a place is made of: where the samples of each term begin, and its row of weights. */
-INLINE void gather(const meetings *m, int64_t place, const float *from, int64_t channels, int64_t places,
-                   int64_t elements, int64_t row, terms *to)
-{
-    to->n = 0;
-    for (int64_t c = 0; c < channels; c++)
-        for (int32_t i = m->start[place]; i < m->start[place + 1]; i++) {
-            to->rows[to->n] = from + (c * places + m->place[i]) * row;
-            to->weight_rows[to->n++] = (int32_t)(c * elements + m->element[i]);
-        }
-}
-
-/* A weight in steps, a power of two, halves to even as torch rounds; NaN stays. */
-INLINE float rounded(const layer *l, float weight)
-{
-    const float NO_FRACTION = 12582912.0f; /* 1.5 * 2^23: what is added to it loses its fraction */
-    float steps = weight / l->step;
-    if (steps > -4194304.0f && steps < 4194304.0f)
-        steps = (steps + NO_FRACTION) - NO_FRACTION;
-    return steps * l->step;
-}
-
-INLINE float quantised(const layer *l, float weight)
-{
-    float value = rounded(l, weight);
-    return value < l->lowest ? l->lowest : value > l->highest ? l->highest : value;
-}
-
-/* The gradient of a weight for that of the quantised one: beyond the clamp there is none. */
-INLINE float clamped(const layer *l, float weight, float grad)
-{
-    float value = rounded(l, weight);
-    return value >= l->lowest && value <= l->highest ? grad : 0.0f;
-}
+#include "layer.h"
 
 #define TARGET
 #define VARIANT(name) name##_portable
@@ -114,11 +27,12 @@ INLINE float clamped(const layer *l, float weight, float grad)
 #define OUTPUTS 8
 #include "layer_kernels.h"
 
+#if defined(__clang__) || __GNUC__ >= 8 /* earlier ones do not know VNNI */
 #include "layer_vnni.h"
-
 #define HAS_VNNI \
     (HAS_AVX512 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") \
      && __builtin_cpu_supports("avx512vnni"))
+#endif
 #define CHOOSE(level, name, arguments) \
     ((level) >= 2 ? name##_avx512 arguments : (level) == 1 ? name##_avx2 arguments : name##_portable arguments)
 #else
@@ -129,8 +43,12 @@ INLINE float clamped(const layer *l, float weight, float grad)
 int32_t sqdr_vectors(void);
 int32_t sqdr_vectors(void)
 {
+#if defined(HAS_VNNI)
+    if (HAS_VNNI)
+        return 3;
+#endif
 #if defined(HAS_AVX2)
-    return HAS_VNNI ? 3 : HAS_AVX512 ? 2 : HAS_AVX2 ? 1 : 0;
+    return HAS_AVX512 ? 2 : HAS_AVX2 ? 1 : 0;
 #else
     return 0;
 #endif
@@ -142,7 +60,7 @@ int32_t sqdr_level(const layer *layers, int64_t n_layers, int32_t level)
 {
     int32_t widest = sqdr_vectors();
     level = level < widest ? level : widest;
-#if defined(HAS_AVX2)
+#if defined(HAS_VNNI)
     for (int64_t i = 0; level == 3 && i < n_layers; i++)
         if (!suits_vnni(&layers[i], i == 0))
             level = 2;
@@ -196,7 +114,7 @@ static int make(const layer *l, int has_gradient, int quads, int64_t outputs, wo
     int64_t most = (n_in > n_out ? n_in : n_out) * l->elements + INPUTS, columns = n_in * l->elements + INPUTS;
     size_t n_weights = (size_t)(l->out_channels * n_in * l->elements);
     size_t n_sums = (size_t)(l->out_channels * columns), n_packed = n_weights * sizeof *space->weights;
-#if defined(HAS_AVX2)
+#if defined(HAS_VNNI)
     if (quads)
         n_sums = n_packed = packed_vnni(l);
 #else
@@ -218,7 +136,7 @@ static int make(const layer *l, int has_gradient, int quads, int64_t outputs, wo
     if (!space->inverse || !space->sums || !space->zeros || !space->where)
         return 0;
     pack(l, 1, outputs, space->inverse);
-#if defined(HAS_AVX2)
+#if defined(HAS_VNNI)
     if (quads)
         where_vnni(l, space->where);
 #endif
@@ -295,7 +213,7 @@ INLINE int64_t voltages_size(const layer *l, int32_t vectors)
 /* Returns 0 if a weight is no number and bytes are wanted. */
 static int pack_forward(const layer *l, int32_t vectors, int is_first, workspace *space)
 {
-#if defined(HAS_AVX2)
+#if defined(HAS_VNNI)
     if (has_quads(vectors) && !is_first)
         return pack_vnni(l, (int8_t *)space->weights);
 #endif
@@ -307,7 +225,7 @@ static int pack_forward(const layer *l, int32_t vectors, int is_first, workspace
 static uint32_t forward(const layer *l, const workspace *space, int32_t vectors, int is_first, const float *x,
                         float *spikes, float *voltages)
 {
-#if defined(HAS_AVX2)
+#if defined(HAS_VNNI)
     if (has_quads(vectors))
         return forward_vnni(l, space, is_first, x, spikes, (uint16_t *)voltages);
 #endif
@@ -319,7 +237,7 @@ static uint32_t forward(const layer *l, const workspace *space, int32_t vectors,
 static void backward(const layer *l, const workspace *space, int32_t vectors, int is_first, const float *grad,
                      const float *x, const float *voltages, float *weighed)
 {
-#if defined(HAS_AVX2)
+#if defined(HAS_VNNI)
     if (has_quads(vectors)) {
         neuron_gradient_vnni(l, grad, (const uint16_t *)voltages, weighed);
         if (!is_first) {
@@ -335,7 +253,7 @@ static void backward(const layer *l, const workspace *space, int32_t vectors, in
 
 static void finish(const layer *l, const workspace *space, int32_t vectors, int is_first)
 {
-#if defined(HAS_AVX2)
+#if defined(HAS_VNNI)
     if (has_quads(vectors) && !is_first) {
         reduce_vnni(l, space);
         return;

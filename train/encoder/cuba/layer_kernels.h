@@ -3,6 +3,8 @@
  * VARIANT(name): the name in this copy; TARGET: its attribute; LANES: floats in a vector; OUTPUTS: channels at once.
  * Every function needs the attribute, or GCC splits its vectors before it is inlined.
  */
+#include "layer.h"
+
 #define FORCED static inline __attribute__((always_inline)) TARGET
 #define UNROLLED _Pragma("GCC unroll 8")
 #define PARTS (LINE / LANES) /* vectors of one step */

@@ -7,6 +7,8 @@
  */
 #include <immintrin.h>
 
+#include "layer.h"
+
 #define VNNI __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx512vnni,avx2,fma")))
 #define FORCED static inline __attribute__((always_inline)) VNNI
 #define UNROLLED _Pragma("GCC unroll 16")
