@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: one small trained run and its bundle, made once per session."""
 
+import signal
 import warnings
 from pathlib import Path
 
@@ -9,6 +10,10 @@ from hypothesis import settings
 # the same examples on every run, however slow the machine
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
+
+# started in the background by a shell, all would ignore Ctrl-C, which tests send
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY_CONFIG = {
     "data": {"name": "digits"},
